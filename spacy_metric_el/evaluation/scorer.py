@@ -1,0 +1,108 @@
+"""The scorer of the linker: accuracy and recall@k beside spaCy's own scores."""
+
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import Any
+
+from spacy.scorer import Scorer
+from spacy.tokens import Span
+from spacy.training import Example
+
+from .mentions import LinkedMention, reciprocal_rank
+from .metrics import average, recall_at, share
+
+
+def make_linking_scorer() -> Callable[..., dict[str, Any]]:
+    """Construct the scorer registered as `spacy_metric_el.linking_scorer.v1`.
+
+    RETURNS (Callable[..., dict[str, Any]]): `score_linking`.
+    """
+    return score_linking
+
+
+def score_linking(
+    examples: Iterable[Example],
+    *,
+    nil: str = "NIL",
+    kb: Container[str] | None = None,
+    ks: Sequence[int] = (5, 64),
+    **kwargs: Any,
+) -> dict[str, Any]:
+    """Score the links of predicted entities.
+
+    The `el_*` scores are taken over every gold mention that is linked, and a
+    mention that the pipeline missed counts as wrong. A gold id may be
+    composite, `C1|C2`; any part of it is right. `el_acc` and `el_acc_in_kb`
+    judge the id that was set, so a rightly ranked candidate that the threshold
+    turned into NIL is wrong there; `el_recall_at_{k}` and `el_mrr` judge the
+    candidates in `ent._.kb_ents`, or the id alone where that list is missing.
+
+    The `nel_*` scores are spaCy's, which pass over missed mentions (and are
+    therefore higher on a pipeline with its own NER) and compare a composite id
+    only as a whole.
+
+    examples (Iterable[Example]): The examples to score.
+    nil (str): The id that stands for 'no concept', besides the empty one.
+    kb (Optional[Container[str]]): The concept ids of the knowledge base, for
+        `el_acc_in_kb`; without it, every linked gold mention counts as in the KB.
+    ks (Sequence[int]): The depths of recall@k.
+    RETURNS (dict[str, Any]): `el_acc`, `el_acc_in_kb`, `el_recall_at_{k}`,
+        `el_mrr`, and the results of `Scorer.score_links`.
+    """
+    examples = list(examples)
+    pairs = [
+        (mention, link) for mention, link in linked_mentions(examples, nil=nil) if mention.gold
+    ]
+    mentions = [mention for mention, _ in pairs]
+    in_kb = [
+        (mention, link)
+        for mention, link in pairs
+        if kb is None or any(concept in kb for concept in mention.gold)
+    ]
+    return {
+        "el_acc": _link_accuracy(pairs),
+        "el_acc_in_kb": _link_accuracy(in_kb),
+        **{f"el_recall_at_{k}": recall_at(mentions, k) for k in ks},
+        "el_mrr": average(mentions, reciprocal_rank),
+        # spaCy takes an unlinked gold entity with an unlinked prediction for a
+        # true positive unless the empty id is among the negative labels.
+        **Scorer.score_links(examples, negative_labels=[nil, ""]),
+    }
+
+
+def linked_mentions(
+    examples: Iterable[Example], *, nil: str = "NIL"
+) -> list[tuple[LinkedMention, str]]:
+    """Read the gold mentions of examples, each with what was predicted for it.
+
+    examples (Iterable[Example]): The examples; their place is the document id.
+    nil (str): The id that stands for 'no concept', besides the empty one.
+    RETURNS (list[tuple[LinkedMention, str]]): Every gold mention with its
+        candidates, and the id that was set on the predicted entity: empty for
+        NIL and for a mention that was not predicted.
+    """
+    pairs = []
+    for number, example in enumerate(examples):
+        predicted = {(ent.start_char, ent.end_char): ent for ent in example.predicted.ents}
+        for ent in example.reference.ents:
+            found = predicted.get((ent.start_char, ent.end_char))
+            link = "" if found is None or found.kb_id_ == nil else found.kb_id_
+            candidates = () if found is None else _candidates(found, link)
+            gold = frozenset(ent.kb_id_.split("|")) - {nil, ""}
+            pairs.append((LinkedMention(str(number), ent.text, gold, candidates), link))
+    return pairs
+
+
+def _candidates(ent: Span, link: str) -> tuple[tuple[str, float], ...]:
+    """Read the candidates of a predicted entity, or its link where it has none.
+
+    RETURNS (tuple[tuple[str, float], ...]): Concept ids and scores, best first.
+    """
+    candidates = ent._.kb_ents if Span.has_extension("kb_ents") else None
+    if candidates:
+        return tuple((str(concept), float(score)) for concept, score in candidates)
+    return ((link, 1.0),) if link else ()
+
+
+def _link_accuracy(pairs: Sequence[tuple[LinkedMention, str]]) -> float:
+    """RETURNS (float): The share of mentions whose link, not best candidate, is right."""
+    return share(sum(link in mention.gold for mention, link in pairs), len(pairs))

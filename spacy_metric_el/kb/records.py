@@ -1,0 +1,269 @@
+"""Entities and names as Arrow tables: sorted, looked up by 64-bit hashes, mapped from disk.
+
+`entities.arrow` holds one record a concept, in the order of concept ids.
+`names.arrow` holds one record a distinct normalised name, in the order of its
+hash, with the concepts that bear it and how often a training corpus used it so.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import Errors, MetricELError
+from ..names import normalise_name
+from .entity import Entity, clean_entity
+
+ENTITIES_FILE = "entities.arrow"
+NAMES_FILE = "names.arrow"
+
+_ENTITY_SCHEMA = pa.schema(
+    [
+        ("concept_id", pa.large_string()),
+        ("canonical_name", pa.large_string()),
+        ("aliases", pa.large_list(pa.large_string())),
+        ("types", pa.large_list(pa.large_string())),
+        ("definition", pa.large_string()),
+        # Row i: the i-th smallest hash of a concept id, and the record it belongs to.
+        ("id_hash", pa.uint64()),
+        ("id_record", pa.int32()),
+    ]
+)
+_NAME_SCHEMA = pa.schema(
+    [
+        ("key", pa.large_string()),
+        ("name", pa.large_string()),
+        ("hash", pa.uint64()),
+        ("entities", pa.large_list(pa.int32())),
+        ("counts", pa.large_list(pa.uint32())),
+    ]
+)
+
+MentionCounts = Mapping[tuple[str, str], int]
+
+
+class Records:
+    """The vocabulary: entities, their names, and how often each name meant which.
+
+    entities (pa.Table): As `_ENTITY_SCHEMA`, one chunk a column.
+    names (pa.Table): As `_NAME_SCHEMA`, one chunk a column.
+    """
+
+    def __init__(self, entities: pa.Table, names: pa.Table) -> None:
+        self.entities = entities
+        self.names = names
+
+    @property
+    def n_entities(self) -> int:
+        """RETURNS (int): Number of entities."""
+        return self.entities.num_rows
+
+    @property
+    def n_names(self) -> int:
+        """RETURNS (int): Number of distinct normalised names."""
+        return self.names.num_rows
+
+    @cached_property
+    def name_offsets(self) -> np.ndarray:
+        """RETURNS (np.ndarray): (n_names + 1,) int64; name i's links are offsets[i]:offsets[i + 1]."""
+        return _offsets(self.names, "entities")
+
+    @cached_property
+    def name_entities(self) -> np.ndarray:
+        """RETURNS (np.ndarray): (n_links,) int32, the entity of each link."""
+        return _values(self.names, "entities")
+
+    @cached_property
+    def name_counts(self) -> np.ndarray:
+        """RETURNS (np.ndarray): (n_links,) uint32, uses of each link in a training corpus."""
+        return _values(self.names, "counts")
+
+    @cached_property
+    def entity_offsets(self) -> np.ndarray:
+        """RETURNS (np.ndarray): (n_entities + 1,) int64 into `entity_names`."""
+        counts = np.bincount(self.name_entities, minlength=self.n_entities)
+        return np.concatenate(([0], np.cumsum(counts)))
+
+    @cached_property
+    def entity_names(self) -> np.ndarray:
+        """RETURNS (np.ndarray): (n_links,) int32, the names of each entity in turn."""
+        owners = np.repeat(np.arange(self.n_names, dtype=np.int32), np.diff(self.name_offsets))
+        return owners[np.argsort(self.name_entities, kind="stable")]
+
+    def log_priors(self, smoothing: float = 0.5) -> np.ndarray:
+        """log p(entity | name) of each link.
+
+        smoothing (float): Added to each count, so that a link that the training
+            corpus never used keeps a share.
+        RETURNS (np.ndarray): (n_links,) float32, each at most 0.
+        """
+        weights = self.name_counts.astype(np.float64) + smoothing
+        offsets = self.name_offsets
+        totals = np.add.reduceat(weights, offsets[:-1]) if len(weights) else weights
+        return np.log(weights / np.repeat(totals, np.diff(offsets))).astype(np.float32)
+
+    def entity_index(self, concept_id: str) -> int:
+        """RETURNS (int): The record of a concept id, -1 if there is none."""
+        hashes, records = _values(self.entities, "id_hash"), _values(self.entities, "id_record")
+        for position in _matches(hashes, concept_id):
+            record = int(records[position])
+            if self.concept_id(record) == concept_id:
+                return record
+        return -1
+
+    def name_index(self, name: str) -> int:
+        """RETURNS (int): The record of a name, compared in its normal form; -1 if there is none."""
+        key = normalise_name(name)
+        for position in _matches(_values(self.names, "hash"), key):
+            if self.names["key"][int(position)].as_py() == key:
+                return int(position)
+        return -1
+
+    def concept_id(self, entity: int) -> str:
+        """RETURNS (str): The concept id of an entity's record."""
+        return self.entities["concept_id"][int(entity)].as_py()
+
+    def entity(self, entity: int) -> Entity:
+        """RETURNS (Entity): An entity's record."""
+        row = {name: self.entities[name][int(entity)].as_py() for name in Entity._fields}
+        return Entity(**row)
+
+    def iter_entities(self) -> Iterator[Entity]:
+        """YIELDS (Entity): Every entity, in the order of concept ids."""
+        columns = self.entities.select(list(Entity._fields))
+        for batch in columns.to_batches(max_chunksize=10_000):
+            for row in batch.to_pylist():
+                yield Entity(**row)
+
+    def name_texts(self, start: int = 0, end: int | None = None) -> list[str]:
+        """RETURNS (list[str]): The names as written, of records start to end."""
+        end = self.n_names if end is None else end
+        return self.names["name"].slice(start, end - start).to_pylist()
+
+
+def build_records(entities: Iterable[Entity], counts: MentionCounts | None = None) -> Records:
+    """Sort entities and names into tables.
+
+    entities (Iterable[Entity]): With concept ids that differ.
+    counts (MentionCounts | None): How often a text was linked to a concept id in a
+        training corpus. Texts become names of their concepts; concepts that
+        `entities` lacks are added, with their most frequent text as canonical name.
+    RETURNS (Records): The tables, in memory.
+    RAISES (MetricELError): E130 for a concept id that comes twice, E131 if there is
+        no entity at all.
+    """
+    by_id: dict[str, Entity] = {}
+    for entity in map(clean_entity, entities):
+        if entity.concept_id in by_id:
+            raise MetricELError(Errors.E130.format(concept_id=entity.concept_id))
+        by_id[entity.concept_id] = entity
+    links: dict[str, dict[str, int]] = {}
+    spelling: dict[str, str] = {}
+    for entity in by_id.values():
+        for alias in entity.aliases:
+            key = normalise_name(alias)
+            links.setdefault(key, {}).setdefault(entity.concept_id, 0)
+            spelling.setdefault(key, alias)
+    used: dict[str, list[tuple[int, str]]] = {}
+    for (text, concept_id), count in (counts or {}).items():
+        key = normalise_name(text)
+        if not key:
+            continue
+        concepts = links.setdefault(key, {})
+        concepts[concept_id] = concepts.get(concept_id, 0) + count
+        spelling.setdefault(key, text.strip())
+        if concept_id not in by_id:
+            used.setdefault(concept_id, []).append((-count, text.strip()))
+    for concept_id, texts in used.items():
+        names = [text for _, text in sorted(texts)]
+        by_id[concept_id] = clean_entity(Entity(concept_id, names[0], names))
+    if not by_id:
+        raise MetricELError(Errors.E131)
+    return Records(_entity_table(by_id), _name_table(by_id, links, spelling))
+
+
+def write_records(records: Records, folder: Path) -> None:
+    """Write both tables into a folder."""
+    for table, name in ((records.entities, ENTITIES_FILE), (records.names, NAMES_FILE)):
+        with (
+            pa.OSFile(str(folder / name), "wb") as sink,
+            pa.ipc.new_file(sink, table.schema) as writer,
+        ):
+            writer.write_table(table)
+
+
+def open_records(buffers: Mapping[str, pa.Buffer]) -> Records:
+    """Open tables without copying them.
+
+    buffers (Mapping[str, pa.Buffer]): The files by name, mapped or in memory.
+    RETURNS (Records): Tables over those buffers.
+    """
+    tables = [
+        pa.ipc.open_file(pa.BufferReader(buffers[name])).read_all()
+        for name in (ENTITIES_FILE, NAMES_FILE)
+    ]
+    return Records(*tables)
+
+
+def stable_hash(text: str) -> int:
+    """RETURNS (int): 64 bits, the same in every process and on every machine."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf8"), digest_size=8).digest(), "little")
+
+
+def _entity_table(by_id: Mapping[str, Entity]) -> pa.Table:
+    entities = [by_id[concept_id] for concept_id in sorted(by_id)]
+    hashes = np.fromiter(
+        (stable_hash(entity.concept_id) for entity in entities), dtype=np.uint64, count=len(by_id)
+    )
+    order = np.argsort(hashes, kind="stable")
+    columns = [[getattr(entity, name) for entity in entities] for name in Entity._fields]
+    arrays = [
+        pa.array(column, field.type) for column, field in zip(columns, _ENTITY_SCHEMA, strict=False)
+    ]
+    arrays += [pa.array(hashes[order]), pa.array(order.astype(np.int32))]
+    return pa.Table.from_arrays(arrays, schema=_ENTITY_SCHEMA)
+
+
+def _name_table(
+    by_id: Mapping[str, Entity],
+    links: Mapping[str, Mapping[str, int]],
+    spelling: Mapping[str, str],
+) -> pa.Table:
+    record = {concept_id: i for i, concept_id in enumerate(sorted(by_id))}
+    hashed = sorted((stable_hash(key), key) for key in links)
+    keys = [key for _, key in hashed]
+    linked = [sorted((record[cid], count) for cid, count in links[key].items()) for key in keys]
+    arrays = [
+        pa.array(keys, pa.large_string()),
+        pa.array([spelling[key] for key in keys], pa.large_string()),
+        pa.array(np.asarray([value for value, _ in hashed], dtype=np.uint64)),
+        pa.array([[entity for entity, _ in row] for row in linked], pa.large_list(pa.int32())),
+        pa.array([[count for _, count in row] for row in linked], pa.large_list(pa.uint32())),
+    ]
+    return pa.Table.from_arrays(arrays, schema=_NAME_SCHEMA)
+
+
+def _column(table: pa.Table, name: str) -> pa.Array:
+    column = table[name]
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _values(table: pa.Table, name: str) -> np.ndarray:
+    column = _column(table, name)
+    values = column.values if pa.types.is_large_list(column.type) else column
+    return values.to_numpy(zero_copy_only=False)
+
+
+def _offsets(table: pa.Table, name: str) -> np.ndarray:
+    return _column(table, name).offsets.to_numpy(zero_copy_only=False)
+
+
+def _matches(hashes: np.ndarray, text: str) -> range:
+    value = np.uint64(stable_hash(text))
+    return range(
+        int(np.searchsorted(hashes, value, side="left")),
+        int(np.searchsorted(hashes, value, side="right")),
+    )

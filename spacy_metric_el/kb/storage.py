@@ -1,0 +1,104 @@
+"""Folders that are never half-new: checksums, manifests, rename at the end."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import srsly
+
+from ..errors import Errors, MetricELError
+
+FORMAT = "spacy-metric-el-kb"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+@contextmanager
+def replaced_folder(target: Path) -> Iterator[Path]:
+    """Fill a temporary folder beside `target`; put it in target's place only if all went well.
+
+    target (Path): The folder to make or replace.
+    YIELDS (Path): The temporary folder.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=target.parent))
+    try:
+        # mkdtemp makes a folder that only its owner can read.
+        fresh.chmod(0o777 & ~_umask())
+        yield fresh
+        if target.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
+            os.rename(target, old / target.name)
+            os.rename(fresh, target)
+            shutil.rmtree(old)
+        else:
+            os.rename(fresh, target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write a manifest with the sizes and checksums of all other files of the folder."""
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": file_checksum(path)}
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.name != MANIFEST
+    }
+    header = {"format": FORMAT, "format_version": FORMAT_VERSION}
+    srsly.write_json(folder / MANIFEST, {**header, **content, "files": files})
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a manifest, and check that the files are there, each of its size.
+
+    folder (Path): A folder written with `write_manifest`.
+    RETURNS (dict[str, Any]): The manifest.
+    RAISES (MetricELError): E132 without a manifest, E133 for one of another or
+        newer format, E134 for a file that is missing or of another size.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise MetricELError(Errors.E132.format(path=folder))
+    try:
+        manifest = srsly.read_json(path)
+    except ValueError as err:
+        raise MetricELError(Errors.E133.format(path=path, found="no JSON")) from err
+    found = (manifest.get("format"), manifest.get("format_version"))
+    if found[0] != FORMAT or not isinstance(found[1], int) or found[1] > FORMAT_VERSION:
+        raise MetricELError(Errors.E133.format(path=path, found=found))
+    for name, entry in manifest["files"].items():
+        file = folder / name
+        size = file.stat().st_size if file.is_file() else None
+        if size != entry["bytes"]:
+            raise MetricELError(Errors.E134.format(path=file, expected=entry["bytes"], found=size))
+    return manifest
+
+
+def verify_checksums(folder: Path) -> None:
+    """Compare every file's checksum with the manifest.
+
+    RAISES (MetricELError): E134 for the first file that differs.
+    """
+    for name, entry in read_manifest(folder)["files"].items():
+        found = file_checksum(folder / name)
+        if found != entry["sha256"]:
+            raise MetricELError(
+                Errors.E134.format(path=folder / name, expected=entry["sha256"], found=found)
+            )
+
+
+def file_checksum(path: Path) -> str:
+    """RETURNS (str): SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,105 @@
+"""Row vectors: what one encoder made of a vocabulary. They belong to that encoder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from ..errors import Errors, MetricELError
+from .index import build_index, read_index
+from .ranking import ENTITY_ROW, NAME_ROW, PROTOTYPE_ROW
+from .storage import MANIFEST, read_manifest, replaced_folder, write_manifest
+
+INDEX_FILE = "index.faiss"
+ROWS_FILE = "rows.npz"
+KIND_NAMES = {NAME_ROW: "name", ENTITY_ROW: "entity", PROTOTYPE_ROW: "prototype"}
+
+
+@dataclass(frozen=True)
+class RowVectors:
+    """Indexed vectors and what each row stands for.
+
+    index (faiss.Index): Inner-product index over the rows.
+    kinds (np.ndarray): (n_rows,) uint8, see `ranking`.
+    refs (np.ndarray): (n_rows,) int32, a name or an entity.
+    fingerprint (str): Of the encoder that made the vectors.
+    """
+
+    index: faiss.Index
+    kinds: np.ndarray
+    refs: np.ndarray
+    fingerprint: str
+
+    @property
+    def width(self) -> int:
+        """RETURNS (int): Width of the vectors."""
+        return self.index.d
+
+    @property
+    def n_rows(self) -> int:
+        """RETURNS (int): Number of rows."""
+        return self.index.ntotal
+
+    def counts(self) -> dict[str, int]:
+        """RETURNS (dict[str, int]): Number of rows of each kind."""
+        return {name: int((self.kinds == kind).sum()) for kind, name in KIND_NAMES.items()}
+
+
+def make_row_vectors(
+    vectors: np.ndarray,
+    kinds: np.ndarray,
+    refs: np.ndarray,
+    fingerprint: str,
+    factory: str | None = None,
+) -> RowVectors:
+    """Index the vectors of rows.
+
+    vectors (np.ndarray): (n_rows, width) float32, unit length.
+    kinds (np.ndarray): (n_rows,) kinds of row.
+    refs (np.ndarray): (n_rows,) names or entities.
+    fingerprint (str): Of the encoder that made the vectors.
+    factory (str | None): FAISS factory string; chosen by size if None.
+    RETURNS (RowVectors): The index with its rows.
+    """
+    index = build_index(vectors, factory)
+    return RowVectors(index, kinds.astype(np.uint8), refs.astype(np.int32), fingerprint)
+
+
+def write_vectors(vectors: RowVectors, folder: Path) -> None:
+    """Write vectors into a folder of their own, in one step.
+
+    vectors (RowVectors): What to write.
+    folder (Path): Made or replaced.
+    """
+    with replaced_folder(folder) as fresh:
+        faiss.write_index(vectors.index, str(fresh / INDEX_FILE))
+        np.savez(fresh / ROWS_FILE, kinds=vectors.kinds, refs=vectors.refs)
+        content = {
+            "fingerprint": vectors.fingerprint,
+            "width": vectors.width,
+            "rows": vectors.counts(),
+        }
+        write_manifest(fresh, content)
+
+
+def read_vectors(folder: Path) -> RowVectors | None:
+    """Open the vectors of a folder.
+
+    folder (Path): As `write_vectors` makes it.
+    RETURNS (RowVectors | None): None if the folder holds no vectors.
+    RAISES (MetricELError): E134 or E135 for files that are cut short or do not fit.
+    """
+    if not (folder / MANIFEST).is_file():
+        return None
+    manifest = read_manifest(folder)
+    try:
+        index = read_index(str(folder / INDEX_FILE))
+        with np.load(folder / ROWS_FILE, allow_pickle=False) as rows:
+            kinds, refs = rows["kinds"], rows["refs"]
+    except (RuntimeError, ValueError, KeyError, OSError) as err:
+        raise MetricELError(Errors.E135.format(path=folder, reason=err)) from err
+    if not len(kinds) == len(refs) == index.ntotal:
+        reason = f"{index.ntotal} vectors, {len(kinds)} kinds, {len(refs)} targets"
+        raise MetricELError(Errors.E135.format(path=folder, reason=reason))
+    return RowVectors(index, kinds, refs, manifest["fingerprint"])

@@ -1,0 +1,98 @@
+"""The metric encoder: spans of documents, or names, to unit vectors of one space."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from spacy.tokens import Doc
+from thinc.api import Model
+from thinc.types import Floats2d
+
+from .head import metric_head
+
+
+class EncoderInput(NamedTuple):
+    """Documents and the spans to embed.
+
+    docs (list[Doc]): All documents of the batch, in order.
+    spans (np.ndarray): (n, 3) int: index of the document, first token, last token + 1.
+    texts (list[str]): (n,) what the surface channel reads for each span.
+    """
+
+    docs: list[Doc]
+    spans: np.ndarray
+    texts: list[str]
+
+
+def build_metric_encoder(
+    tok2vec: Model[list[Doc], list[Floats2d]],
+    context_width: int = 128,
+    surface_width: int = 256,
+    context_share: float = 0.15,
+    ngram_weight_rows: int = 262_144,
+    ngram_vector_rows: int = 8_192,
+    ngram_min_size: int = 2,
+    ngram_max_size: int = 5,
+    seed: int = 0,
+) -> Model[EncoderInput, Floats2d]:
+    """Construct the encoder (registered as `spacy_metric_el.MetricEncoder.v1`).
+
+    One pass of `tok2vec` over each document; every span is pooled from it. The
+    context channel (pooled states) and the surface channel (character n-grams of
+    the span's text) are weighted by a learned gate and set side by side, so that
+    the dot product of two vectors is the weighted sum of the channels' cosines.
+
+    tok2vec (Model[list[Doc], list[Floats2d]]): A listener, or a model of its own.
+    context_width (int): Width of the context channel.
+    surface_width (int): Width of the surface channel.
+    context_share (float): The gate before training: share of the context channel
+        in a similarity, between 0 and 1.
+    ngram_weight_rows (int): Rows of the table of n-gram weights.
+    ngram_vector_rows (int): Rows of the table of n-gram vectors.
+    ngram_min_size (int): Shortest n-gram, in characters.
+    ngram_max_size (int): Longest n-gram, in characters.
+    seed (int): Seed of the initialisation.
+    RETURNS (Model[EncoderInput, Floats2d]): `EncoderInput` in, unit vectors of
+        shape (n, context_width + surface_width), float32, out.
+    """
+    head = metric_head(
+        context_width=context_width,
+        surface_width=surface_width,
+        context_share=context_share,
+        ngram_weight_rows=ngram_weight_rows,
+        ngram_vector_rows=ngram_vector_rows,
+        ngram_min_size=ngram_min_size,
+        ngram_max_size=ngram_max_size,
+        seed=seed,
+    )
+    model: Model[EncoderInput, Floats2d] = Model(
+        "metric_encoder",
+        forward,
+        init=init,
+        layers=[tok2vec, head],
+        refs={"tok2vec": tok2vec, "head": head},
+        dims={"nO": context_width + surface_width},
+    )
+    return model
+
+
+def forward(
+    model: Model[EncoderInput, Floats2d], X: EncoderInput, is_train: bool
+) -> tuple[Floats2d, Callable[[Floats2d], EncoderInput]]:
+    tokvecs, backprop_tok2vec = model.get_ref("tok2vec")(X.docs, is_train)
+    Y, backprop_head = model.get_ref("head")((tokvecs, X.spans, X.texts), is_train)
+
+    def backprop(dY: Floats2d) -> EncoderInput:
+        backprop_tok2vec(backprop_head(dY))
+        return X
+
+    return Y, backprop
+
+
+def init(model: Model, X: EncoderInput | None = None, Y: Floats2d | None = None) -> None:
+    """Initialise the tok2vec, unless it listens, and then the head for its width."""
+    tok2vec, head = model.get_ref("tok2vec"), model.get_ref("head")
+    tok2vec.initialize(X=X.docs if X is not None else None)
+    if head.has_dim("nI") is None and tok2vec.has_dim("nO"):
+        head.set_dim("nI", tok2vec.get_dim("nO"))
+    head.initialize()

@@ -1,0 +1,136 @@
+"""What the linker learns on top of the shared encoder: projection, surface channel, gate."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from thinc.api import Linear, Model, zero_init
+from thinc.types import Floats2d
+
+from .pooling import pool_spans, unit_rows
+from .surface import surface_channel
+
+HeadInput = tuple[list[Floats2d], np.ndarray, list[str]]
+
+
+def metric_head(
+    *,
+    context_width: int,
+    surface_width: int,
+    context_share: float,
+    ngram_weight_rows: int,
+    ngram_vector_rows: int,
+    ngram_min_size: int,
+    ngram_max_size: int,
+    seed: int,
+) -> Model[HeadInput, Floats2d]:
+    """Token vectors, spans and the spans' texts to unit vectors.
+
+    With c the unit vector of the projected, pooled states, s that of the surface
+    channel and g = sigmoid(gate([c, s])), the output is [sqrt(g) c, sqrt(1 - g) s].
+
+    See `build_metric_encoder` for the arguments.
+    RETURNS (Model[HeadInput, Floats2d]): (token vectors, spans, texts) in, unit
+        vectors (n, context_width + surface_width), float32, out.
+    """
+    projection = Linear(nO=context_width)
+    surface = surface_channel(
+        surface_width,
+        weight_rows=ngram_weight_rows,
+        vector_rows=ngram_vector_rows,
+        min_size=ngram_min_size,
+        max_size=ngram_max_size,
+        seed=seed,
+    )
+    gate = Linear(nO=1, nI=context_width + surface_width, init_W=zero_init)
+    return Model(
+        "metric_head",
+        forward,
+        init=init,
+        layers=[projection, surface, gate],
+        refs={"projection": projection, "surface": surface, "gate": gate},
+        dims={"nI": None, "nO": context_width + surface_width},
+        attrs={"context_share": context_share, "seed": seed},
+    )
+
+
+def init(model: Model, X: Any = None, Y: Any = None) -> None:
+    """Initialise each layer from the model's seed; needs the dimension nI."""
+    projection, gate = model.get_ref("projection"), model.get_ref("gate")
+    width = model.get_dim("nI")
+    if projection.has_dim("nI") is None:
+        projection.set_dim("nI", width)
+    model.get_ref("surface").initialize()
+    if projection.has_param("W") is None:
+        rng = np.random.default_rng(model.attrs["seed"])
+        nO = projection.get_dim("nO")
+        W = rng.standard_normal((nO, width), dtype=np.float32) / np.float32(math.sqrt(nO))
+        projection.set_param("W", model.ops.asarray2f(W))
+        projection.set_param("b", model.ops.alloc1f(nO))
+    if gate.has_param("W") is None:
+        gate.initialize()
+        share = model.attrs["context_share"]
+        gate.set_param("b", model.ops.asarray1f([math.log(share / (1 - share))]))
+
+
+def forward(
+    model: Model[HeadInput, Floats2d], X: HeadInput, is_train: bool
+) -> tuple[Floats2d, Callable[[Floats2d], list[Floats2d]]]:
+    tokvecs, spans, texts = X
+    ops = model.ops
+    width = model.get_dim("nI")
+    pooled, backprop_pool = pool_spans(ops, tokvecs, spans, width)
+    if not len(spans):
+        empty = ops.alloc2f(0, model.get_dim("nO"))
+        return empty, lambda dY: backprop_pool(ops.alloc2f(0, width))
+    projected, backprop_projection = model.get_ref("projection")(pooled, is_train)
+    context, backprop_context = unit_rows(ops, projected)
+    summed, backprop_surface = model.get_ref("surface")(texts, is_train)
+    surface, backprop_unit = unit_rows(ops, summed)
+    logits, backprop_gate = model.get_ref("gate")(ops.xp.hstack((context, surface)), is_train)
+    g = 1.0 / (1.0 + ops.xp.exp(-logits))
+    root, co_root = ops.xp.sqrt(g), ops.xp.sqrt(1.0 - g)
+    Y = ops.xp.hstack((root * context, co_root * surface))
+    n_context = context.shape[1]
+
+    def backprop(dY: Floats2d) -> list[Floats2d]:
+        d_context, d_surface = dY[:, :n_context] * root, dY[:, n_context:] * co_root
+        # d sqrt(g) / d logit = sqrt(g) (1 - g) / 2, and likewise for sqrt(1 - g).
+        d_logits = 0.5 * (
+            (dY[:, :n_context] * context).sum(axis=1, keepdims=True) * root * (1.0 - g)
+            - (dY[:, n_context:] * surface).sum(axis=1, keepdims=True) * co_root * g
+        )
+        d_gate = backprop_gate(ops.as_contig(d_logits))
+        backprop_surface(backprop_unit(d_surface + d_gate[:, n_context:]))
+        d_projected = backprop_context(d_context + d_gate[:, :n_context])
+        return backprop_pool(backprop_projection(d_projected))
+
+    return Y, backprop
+
+
+def fit_projection(model: Model[HeadInput, Floats2d], pooled: Floats2d) -> None:
+    """Set the projection to the principal directions of real names, whitened.
+
+    States of a transformer crowd into a cone; centring and scaling the leading
+    directions makes their cosines tell names apart before any training
+    (whitening: Su et al. 2021, arXiv:2103.15316).
+
+    model (Model): A `metric_head`, initialised.
+    pooled (Floats2d): (n, nI) pooled states of a sample of names, n > 1.
+    """
+    projection = model.get_ref("projection")
+    nO = projection.get_dim("nO")
+    X = model.ops.to_numpy(pooled).astype("float64")
+    mean = X.mean(axis=0)
+    values, directions = np.linalg.eigh(np.cov(X - mean, rowvar=False))
+    order = np.argsort(values)[::-1][:nO]
+    # Directions without variance in the sample would be scaled to pure noise.
+    kept = values[order] > values[order[0]] * 1e-4
+    scale = np.where(kept, 1.0 / np.sqrt(np.maximum(values[order], 1e-12)), 0.0)
+    top = directions[:, order]
+    top = top * np.sign(top[np.abs(top).argmax(axis=0), np.arange(len(order))])
+    W = np.zeros((nO, X.shape[1]))
+    W[: len(order)] = (top * scale).T
+    projection.set_param("W", model.ops.asarray2f(W.astype("float32")))
+    projection.set_param("b", model.ops.asarray1f((-W @ mean).astype("float32")))

@@ -1,0 +1,59 @@
+"""Mean pooling of token vectors over spans, and unit length: pure functions with their gradients."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from thinc.api import Ops
+from thinc.types import Floats2d
+
+
+def pool_spans(
+    ops: Ops, tokvecs: Sequence[Floats2d], spans: np.ndarray, width: int
+) -> tuple[Floats2d, Callable[[Floats2d], list[Floats2d]]]:
+    """Average the token vectors of each span.
+
+    ops (Ops): Where the vectors live.
+    tokvecs (Sequence[Floats2d]): One array a document, (tokens, width).
+    spans (np.ndarray): (n, 3) int: index of the document, first token, last token + 1.
+    width (int): Width of the token vectors, for a batch without tokens.
+    RETURNS: The means, (n, width), and the function from their gradient to the
+        gradients of `tokvecs`.
+    """
+    lengths = np.asarray([vecs.shape[0] for vecs in tokvecs], dtype=np.int64)
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    sizes = spans[:, 2] - spans[:, 1]
+    first = offsets[spans[:, 0]] + spans[:, 1]
+    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    token_ids = ops.asarray(np.repeat(first, sizes) + within, dtype="int64")
+    span_sizes = ops.asarray1i(sizes.astype("int32"))
+    filled = [vecs for vecs in tokvecs if vecs.shape[0]]
+    flat = ops.xp.concatenate(filled, axis=0) if filled else ops.alloc2f(0, width)
+    pooled = ops.reduce_mean(flat[token_ids], span_sizes) if len(spans) else ops.alloc2f(0, width)
+
+    def backprop(d_pooled: Floats2d) -> list[Floats2d]:
+        d_flat = ops.alloc2f(flat.shape[0], flat.shape[1])
+        if len(spans):
+            ops.scatter_add(d_flat, token_ids, ops.backprop_reduce_mean(d_pooled, span_sizes))
+        return [
+            ops.as_contig(d_flat[start:end]) if end > start else ops.alloc2f(0, vecs.shape[1])
+            for vecs, start, end in zip(tokvecs, offsets, offsets[1:], strict=False)
+        ]
+
+    return pooled, backprop
+
+
+def unit_rows(ops: Ops, X: Floats2d) -> tuple[Floats2d, Callable[[Floats2d], Floats2d]]:
+    """Scale each row to length one; a row of zeros stays as it is.
+
+    X (Floats2d): (n, width).
+    RETURNS: The unit rows, (n, width), and the function from their gradient to X's.
+    """
+    norms = ops.xp.linalg.norm(X, axis=1, keepdims=True)
+    norms = ops.xp.where(norms == 0, 1.0, norms).astype("float32")
+    Y = X / norms
+
+    def backprop(dY: Floats2d) -> Floats2d:
+        along = (dY * Y).sum(axis=1, keepdims=True)
+        return (dY - Y * along) / norms
+
+    return Y, backprop

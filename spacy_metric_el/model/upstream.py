@@ -1,0 +1,188 @@
+"""The way to the live encoder for names.
+
+Mentions come through the component's listener. Names are no documents of the
+pipeline, so they take the direct way: through the very model the listener listens
+to, and the layers behind the listener. The upstream model is looked up, never
+owned: as a sublayer it would be saved twice, and trained though frozen.
+"""
+
+import gc
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from spacy.language import Language
+from spacy.pipeline.tok2vec import Tok2VecListener
+from spacy.tokens import Doc
+from thinc.api import Model
+from thinc.types import Floats2d
+
+from ..errors import Errors, MetricELError
+
+TokvecsAndBackprop = tuple[list[Floats2d], Callable[[list[Floats2d]], Any] | None]
+
+
+def find_listener(tok2vec: Model) -> Model | None:
+    """RETURNS (Model | None): The listener inside a tok2vec layer; None if it is a model of its own."""
+    for node in tok2vec.walk():
+        if isinstance(node, Tok2VecListener) or node.name == "transformer-listener":
+            return node
+    return None
+
+
+def is_frozen(listener: Model) -> bool:
+    """RETURNS (bool): Whether the upstream has sent nothing for this update (frozen, or cleared)."""
+    return getattr(listener, "_batch_id", None) is None
+
+
+def missing_states(listener: Model, docs: Sequence[Doc]) -> bool:
+    """RETURNS (bool): Whether a document with tokens has not been through the upstream."""
+    if isinstance(listener, Tok2VecListener):
+        return any(len(doc) and not doc.tensor.size for doc in docs)
+    return any(len(doc) and (doc._.trf_data is None) for doc in docs)
+
+
+class Upstream:
+    """Finds the component that a linker listens to, and runs its live model on name documents.
+
+    component (Any): The linker; only `name`, `model` and its place in a pipeline are used.
+    nlp (Language | None): The pipeline, held weakly: a component can be moved to another.
+    """
+
+    def __init__(self, component: Any, nlp: Language | None = None) -> None:
+        self._component = weakref.ref(component)
+        self._nlp = weakref.ref(nlp) if nlp is not None else None
+
+    def set_pipeline(self, nlp: Language | None) -> None:
+        """Remember the pipeline that the linker stands in."""
+        if nlp is not None:
+            self._nlp = weakref.ref(nlp)
+
+    @property
+    def component_name(self) -> str:
+        """RETURNS (str): Name of the linker, for messages."""
+        return getattr(self._component(), "name", "")
+
+    def pipeline(self) -> Language | None:
+        """RETURNS (Language | None): The pipeline that holds the linker now.
+
+        A sourced component is the same object in a new pipeline, and nothing tells
+        it so: when the remembered pipeline is gone or no longer holds the linker,
+        the living pipelines are searched.
+        """
+        nlp = self._nlp() if self._nlp is not None else None
+        if nlp is not None and self._stands_in(nlp):
+            return nlp
+        for candidate in gc.get_objects():
+            if isinstance(candidate, Language) and self._stands_in(candidate):
+                self.set_pipeline(candidate)
+                return candidate
+        return None
+
+    def component(self, listener: Model) -> Any:
+        """Find the upstream component of a listener.
+
+        RETURNS (Any): A Tok2Vec or Transformer component.
+        RAISES (MetricELError): E002 if no pipeline holds the linker, or none of its
+            components feeds the listener.
+        """
+        nlp = self.pipeline()
+        for name, pipe in nlp.components if nlp is not None else ():
+            if getattr(listener, "upstream_name", "*") not in ("*", name):
+                continue
+            if any(node is listener for node in getattr(pipe, "listeners", ())):
+                return pipe
+        raise MetricELError(Errors.E002.format(name=self.component_name))
+
+    def begin_update(self, tok2vec: Model, docs: list[Doc]) -> TokvecsAndBackprop:
+        """Encode name documents with a way back for the gradient.
+
+        tok2vec (Model): The linker's tok2vec layer.
+        docs (list[Doc]): Name documents, none of them empty.
+        RETURNS: Token vectors, and the function from their gradient that adds to
+            the upstream's own gradients; None if the upstream is frozen.
+        """
+        listener = find_listener(tok2vec)
+        if listener is None:
+            return tok2vec.begin_update(docs)
+        if is_frozen(listener):
+            return self.predict(tok2vec, docs), None
+        return self._forward(tok2vec, listener, docs, is_train=True)
+
+    def predict(self, tok2vec: Model, docs: list[Doc]) -> list[Floats2d]:
+        """Encode name documents.
+
+        tok2vec (Model): The linker's tok2vec layer.
+        docs (list[Doc]): Name documents, none of them empty.
+        RETURNS (list[Floats2d]): Token vectors, (tokens, width) each.
+        """
+        listener = find_listener(tok2vec)
+        if listener is None:
+            return tok2vec.predict(docs)
+        return self._forward(tok2vec, listener, docs, is_train=False)[0]
+
+    def width(self, tok2vec: Model) -> int | None:
+        """RETURNS (int | None): Width of the token vectors, as far as it is known yet."""
+        listener = find_listener(tok2vec)
+        if listener is None:
+            return tok2vec.maybe_get_dim("nO")
+        model = self.component(listener).model
+        return model.maybe_get_dim("nO")
+
+    def models(self, tok2vec: Model) -> list[Model]:
+        """RETURNS (list[Model]): The models whose weights decide the token vectors."""
+        listener = find_listener(tok2vec)
+        if listener is None:
+            return [tok2vec]
+        return [self.component(listener).model]
+
+    def _stands_in(self, nlp: Language) -> bool:
+        linker = self._component()
+        return any(pipe is linker for _, pipe in nlp.components)
+
+    def _forward(
+        self, tok2vec: Model, listener: Model, docs: list[Doc], *, is_train: bool
+    ) -> TokvecsAndBackprop:
+        model = self.component(listener).model
+        if isinstance(listener, Tok2VecListener):
+            return model(docs, is_train)
+        # A transformer's listener is followed by the layers that pool wordpieces.
+        full, backprop_full = model(docs, is_train)
+        outputs: Any = full.doc_data
+        backprops = []
+        for layer in _layers_behind(tok2vec, listener):
+            outputs, backprop_layer = layer(outputs, is_train)
+            backprops.append(backprop_layer)
+
+        def backprop(d_outputs: Any) -> Any:
+            for backprop_layer in reversed(backprops):
+                d_outputs = backprop_layer(d_outputs)
+            return backprop_full(full.unsplit_by_doc([list(d.tensors) for d in d_outputs]))
+
+        return outputs, backprop
+
+
+def uses_mixed_precision(models: Sequence[Model]) -> bool:
+    """RETURNS (bool): Whether any PyTorch layer scales its gradients (mixed precision)."""
+    return any(
+        bool(getattr(shim, "_mixed_precision", False))
+        for model in models
+        for node in model.walk()
+        for shim in node.shims
+    )
+
+
+def _layers_behind(tok2vec: Model, listener: Model) -> list[Model]:
+    if tok2vec is listener:
+        return []
+    position = next(i for i, layer in enumerate(tok2vec.layers) if layer is listener)
+    return list(tok2vec.layers[position + 1 :])
+
+
+def whole_doc_spans(docs: Sequence[Doc]) -> np.ndarray:
+    """RETURNS (np.ndarray): (n, 3) int spans, each covering all of its document."""
+    spans = np.zeros((len(docs), 3), dtype=np.int64)
+    spans[:, 0] = np.arange(len(docs))
+    spans[:, 2] = [len(doc) for doc in docs]
+    return spans

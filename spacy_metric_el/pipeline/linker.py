@@ -1,0 +1,604 @@
+"""The component: mentions of a document to concepts of a knowledge base."""
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import srsly
+from spacy import util
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc, Span
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.vocab import Vocab
+from thinc.api import Model, Optimizer, set_dropout_rate
+
+from ..errors import Errors, MetricELError, MetricELWarning, Warnings
+from ..model.encoder import EncoderInput
+from ..model.fingerprint import fingerprint, probe
+from ..model.upstream import (
+    Upstream,
+    find_listener,
+    is_frozen,
+    missing_states,
+    uses_mixed_precision,
+)
+from .name_encoder import NameEncoder
+
+if TYPE_CHECKING:
+    from ..kb import FaissKnowledgeBase
+    from .training import TrainingNames
+
+logger = logging.getLogger("spacy_metric_el")
+
+Candidates = list[tuple[str, float]]
+
+SCORED_CANDIDATES = 64
+"""Candidates that scoring looks at, whatever `top_k` is."""
+
+
+class MetricEntityLinker(TrainablePipe):
+    """Links the entities of a document to concepts, by search in a learned metric space.
+
+    vocab (Vocab): The pipeline's vocabulary.
+    model (Model): A `spacy_metric_el.MetricEncoder.v1`.
+    name (str): Name of the component.
+    nlp (Language | None): The pipeline, to find the upstream component of a listener.
+    loss (Any): A `LinkingLoss`.
+    scorer (Callable | None): Scores examples.
+    overwrite (bool): Whether to replace links that entities already have.
+    use_gold_ents (bool): Whether evaluation links the gold mentions, so that the
+        score does not depend on the entity recognizer.
+    labels_discard (Iterable[str]): Entity labels that always get `nil`.
+    threshold (float | None): Best scores below it get `nil`; 0 to 1.
+    nil (str): The id of a mention that is linked to nothing.
+    top_k (int): Candidates kept in `span._.kb_ents`.
+    search_rows (int): Nearest rows that candidates are ranked from.
+    prior_weight (float): Weight of log p(entity | name) in the score.
+    names_per_entity (int): Names of each gold entity in a training step.
+    negatives_per_entity (int): Mined names of other entities, for each gold one.
+    entity_rows (bool): Whether an entity with a definition gets a row of its own.
+    carry_kb (bool): Whether the saved pipeline holds the knowledge base, or only
+        says where it is.
+    seed (int): Seed of a fresh encoder, and of drawing names in training.
+    RAISES (MetricELError): E008 for a setting out of range.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str = "metric_entity_linker",
+        *,
+        nlp: Language | None = None,
+        loss: Any = None,
+        scorer: Callable | None = None,
+        overwrite: bool = True,
+        use_gold_ents: bool = True,
+        labels_discard: Iterable[str] = (),
+        threshold: float | None = None,
+        nil: str = "NIL",
+        top_k: int = 10,
+        search_rows: int = 64,
+        prior_weight: float = 0.02,
+        names_per_entity: int = 3,
+        negatives_per_entity: int = 4,
+        entity_rows: bool = True,
+        carry_kb: bool = True,
+        seed: int = 0,
+    ) -> None:
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.cfg = {
+            "overwrite": overwrite,
+            "use_gold_ents": use_gold_ents,
+            "labels_discard": list(labels_discard),
+            "threshold": threshold,
+            "nil": nil,
+            "top_k": top_k,
+            "search_rows": search_rows,
+            "prior_weight": prior_weight,
+            "names_per_entity": names_per_entity,
+            "negatives_per_entity": negatives_per_entity,
+            "entity_rows": entity_rows,
+            "carry_kb": carry_kb,
+            "seed": seed,
+        }
+        _check_settings(self.name, self.cfg)
+        self.loss = loss
+        self.scorer = scorer
+        self._kb: FaissKnowledgeBase | None = None
+        self._upstream = Upstream(self, nlp)
+        self._training_names: TrainingNames | None = None
+        # The weights that the vectors of the knowledge base were made by.
+        self._vectors_probe = b""
+        if not Span.has_extension("kb_ents"):
+            Span.set_extension("kb_ents", default=[])
+
+    # --- knowledge base ---
+
+    @property
+    def kb(self) -> "FaissKnowledgeBase":
+        """RETURNS (FaissKnowledgeBase): The knowledge base. RAISES (MetricELError): E001 if none is set."""
+        if self._kb is None:
+            raise MetricELError(Errors.E001.format(name=self.name))
+        return self._kb
+
+    @property
+    def has_kb(self) -> bool:
+        """RETURNS (bool): Whether a knowledge base is set."""
+        return self._kb is not None
+
+    def set_kb(self, kb: "FaissKnowledgeBase | Callable[..., FaissKnowledgeBase]") -> None:
+        """Set the knowledge base. Its names are encoded when they are first needed.
+
+        kb (FaissKnowledgeBase | Callable): The knowledge base, or a function that
+            takes the vocab and returns it, as spaCy's `set_kb` takes.
+        RAISES (MetricELError): E007 for anything else.
+        """
+        from ..kb import FaissKnowledgeBase
+
+        loaded = kb(self.vocab) if callable(kb) else kb
+        if not isinstance(loaded, FaissKnowledgeBase):
+            raise MetricELError(Errors.E007.format(found=type(loaded).__name__))
+        self._kb = loaded
+        self._vectors_probe = b""
+        self._training_names = None
+
+    def load_kb(
+        self,
+        path: str | Path,
+        *,
+        reencode: bool = True,
+        nlp: Language | None = None,
+        progress: bool = True,
+    ) -> None:
+        """Open a knowledge base, and make sure that its vectors are this encoder's.
+
+        On a fresh linker, the encoder is initialized as well: with a fixed seed, and
+        n-gram weights from the names.
+
+        path (str | Path): A folder made by `spacy metric-el kb build`.
+        reencode (bool): Whether to encode the names if the stored vectors are
+            another encoder's; the result is kept in the folder if it can be written.
+        nlp (Language | None): The pipeline that the linker stands in, where it has
+            been moved to another one.
+        progress (bool): Whether to show a progress bar.
+        RAISES (MetricELError): E005 if the vectors are another encoder's and
+            `reencode` is False; E132 to E135 for a damaged folder; E002, E004.
+        """
+        from ..kb import FaissKnowledgeBase
+
+        self._upstream.set_pipeline(nlp)
+        kb = FaissKnowledgeBase.from_disk(path)
+        self._initialize_fresh(kb)
+        own = self.fingerprint()
+        if kb.vectors is None or kb.vectors.fingerprint != own:
+            if not reencode:
+                found = kb.vectors.fingerprint if kb.vectors is not None else None
+                raise MetricELError(Errors.E005.format(path=path, found=found, expected=own))
+            self._encode_kb(kb, own, progress=progress)
+            _keep_vectors(kb)
+        self.set_kb(kb)
+        self._vectors_probe = probe(self._models())
+
+    def fingerprint(self) -> str:
+        """RETURNS (str): A digest of all weights that decide a vector."""
+        return fingerprint(self._models())
+
+    def refresh_vectors(self, *, progress: bool = False) -> None:
+        """Encode the names again if the weights have changed since they were encoded."""
+        current = probe(self._models())
+        if current == self._vectors_probe and self.kb.vectors is not None:
+            return
+        own = self.fingerprint()
+        if self.kb.vectors is None or self.kb.vectors.fingerprint != own:
+            self._encode_kb(self.kb, own, progress=progress)
+        self._vectors_probe = current
+
+    def refresh_mining_index(self) -> None:
+        """Embed the names that hard negatives are mined from with the present weights."""
+        if self._training_names is not None:
+            self._training_names.refresh(self.model)
+
+    def encode_names(self, names: Sequence[str]) -> np.ndarray:
+        """RETURNS (np.ndarray): (n, width) float32 unit vectors of names."""
+        from .name_docs import NameText
+
+        return self._names().encode([NameText(name) for name in names])
+
+    # --- prediction ---
+
+    def predict(self, docs: Iterable[Doc], *, top_k: int | None = None) -> list[list[Candidates]]:
+        """Find the candidates of the entities of documents.
+
+        docs (Iterable[Doc]): With entities.
+        top_k (int | None): Candidates of each entity; the setting `top_k` if None.
+        RETURNS (list[list[Candidates]]): For each document and entity concept ids
+            with scores, best first; none for labels that are discarded.
+        RAISES (MetricELError): E001 without a knowledge base, E003 if the upstream
+            component has not seen a document.
+        """
+        docs = [docs] if isinstance(docs, Doc) else list(docs)
+        spans = [(i, ent.start, ent.end) for i, doc in enumerate(docs) for ent in doc.ents]
+        found = self.predict_spans(docs, spans, top_k=top_k)
+        position = iter(found)
+        discard = set(self.cfg["labels_discard"])
+        return [
+            [
+                [] if ent.label_ in discard else candidates
+                for ent, candidates in zip(doc.ents, position)
+            ]
+            for doc in docs
+        ]
+
+    def predict_spans(
+        self,
+        docs: Sequence[Doc],
+        spans: Sequence[tuple[int, int, int]],
+        *,
+        top_k: int | None = None,
+    ) -> list[Candidates]:
+        """Find the candidates of any spans, entities or not.
+
+        docs (Sequence[Doc]): Documents that have been through the upstream component.
+        spans (Sequence[tuple[int, int, int]]): Index of the document, first token,
+            last token + 1.
+        top_k (int | None): Candidates of each span; the setting `top_k` if None.
+        RETURNS (list[Candidates]): For each span concept ids with scores, best first.
+        RAISES (MetricELError): E001, E003, and E009 for a span without tokens.
+        """
+        self.refresh_vectors(progress=True)
+        if not spans:
+            return []
+        vectors = self.encode_spans(docs, spans)
+        return self.kb.candidates(
+            vectors,
+            top_k=self.cfg["top_k"] if top_k is None else top_k,
+            prior_weight=self.cfg["prior_weight"],
+            search_rows=self.cfg["search_rows"],
+        )
+
+    def encode_spans(
+        self, docs: Sequence[Doc], spans: Sequence[tuple[int, int, int]]
+    ) -> np.ndarray:
+        """RETURNS (np.ndarray): (n, width) float32 unit vectors of spans of documents."""
+        docs = list(docs)
+        self._check_upstream(docs)
+        vectors = self.model.predict(_encoder_input(docs, spans))
+        return self.model.ops.to_numpy(vectors)
+
+    def set_annotations(self, docs: Iterable[Doc], scores: list[list[Candidates]]) -> None:
+        """Write links and candidates.
+
+        docs (Iterable[Doc]): The documents.
+        scores (list[list[Candidates]]): As `predict` returns them. Each token of an
+            entity gets the best id, or `nil` below the threshold; `span._.kb_ents`
+            gets the candidates.
+        """
+        threshold = self.cfg["threshold"] or 0.0
+        for doc, doc_candidates in zip(docs, scores, strict=True):
+            for ent, candidates in zip(doc.ents, doc_candidates, strict=True):
+                linked = bool(candidates) and candidates[0][1] >= threshold
+                ent._.kb_ents = list(candidates)
+                if ent.kb_id and not self.cfg["overwrite"]:
+                    continue
+                for token in ent:
+                    token.ent_kb_id_ = candidates[0][0] if linked else self.cfg["nil"]
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """Score examples; see `evaluation.scorer`.
+
+        With `use_gold_ents`, the gold mentions are linked on copies of the
+        documents, and the entities of the examples stay what they are.
+
+        examples (Iterable[Example]): With predictions.
+        RETURNS (dict[str, Any]): The scores, without any where no scorer is set.
+        """
+        validate_examples(examples, "MetricEntityLinker.score")
+        if self.scorer is None:
+            return {}
+        examples = list(examples)
+        if self.cfg["use_gold_ents"]:
+            examples = [_with_gold_ents(example) for example in examples]
+            docs = [example.predicted for example in examples]
+            for batch in util.minibatch(docs, 32):
+                self.set_annotations(batch, self.predict(batch, top_k=SCORED_CANDIDATES))
+        return self.scorer(examples, nil=self.cfg["nil"], kb=self._kb, **kwargs)
+
+    # --- training ---
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        kb_loader: Callable[..., "FaissKnowledgeBase"] | None = None,
+    ) -> None:
+        """Initialize the encoder, for the widths and names that are there.
+
+        get_examples (Callable[[], Iterable[Example]]): Returns a sample of examples.
+        nlp (Language | None): The pipeline.
+        kb_loader (Callable | None): Returns the knowledge base; such as
+            `spacy_metric_el.FaissKnowledgeBase.v1`.
+        """
+        validate_get_examples(get_examples, "MetricEntityLinker.initialize")
+        self._upstream.set_pipeline(nlp)
+        if kb_loader is not None:
+            self.set_kb(kb_loader)
+        sample = [example.predicted for example in islice(get_examples(), 10)]
+        self._initialize_encoder(sample)
+        if self._kb is not None:
+            self._fit_channels(self._kb)
+        training = nlp.config.get("training", {}) if nlp is not None else {}
+        accumulate = training.get("accumulate_gradient", 1)
+        if isinstance(accumulate, int) and accumulate > 1:
+            message = Warnings.W001.format(name=self.name, value=accumulate)
+            warnings.warn(message, MetricELWarning, stacklevel=2)
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Learn from the gold mentions of a batch.
+
+        A batch without mentions to learn from still sends zeros upstream: only the
+        last listener back-propagates, and an early return would drop the gradients
+        of all components before it.
+
+        examples (Iterable[Example]): With gold entities and their concept ids.
+        drop (float): Dropout rate.
+        sgd (Optimizer | None): Takes a step if given.
+        losses (dict[str, float] | None): Gets the loss under the component's name.
+        RETURNS (dict[str, float]): The losses.
+        RAISES (MetricELError): E001 without a knowledge base, E006 for mixed precision.
+        """
+        from .training import step_gradients
+
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        examples = list(examples)
+        validate_examples(examples, "MetricEntityLinker.update")
+        # Without any token the upstream components send nothing to listeners.
+        if not any(len(example.predicted) for example in examples):
+            return losses
+        set_dropout_rate(self.model, drop)
+        names = self._names_for_training()
+        self._check_mixed_precision()
+        losses[self.name] += step_gradients(self, examples, names)
+        if sgd is not None:
+            self.finish_update(sgd)
+        return losses
+
+    def get_loss(self, examples: Iterable[Example], scores: Any) -> tuple[float, Any]:
+        """Not used: the loss needs the vectors of names, which `update` makes."""
+        raise NotImplementedError
+
+    # --- storage ---
+
+    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
+        """Save the component. The knowledge base goes along, or only its place (`carry_kb`)."""
+        path = Path(path)
+        serialize: dict[str, Callable] = {
+            "cfg": lambda p: srsly.write_json(p, self._saved_cfg()),
+            "vocab": lambda p: self.vocab.to_disk(p, exclude=exclude),
+            "model": lambda p: self.model.to_disk(p),
+        }
+        if self._kb is not None and self.cfg["carry_kb"]:
+            serialize["kb"] = self._kb.to_disk
+        util.to_disk(path, serialize, exclude)
+
+    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "MetricEntityLinker":
+        """Load the component; the knowledge base is mapped, not read."""
+        from ..kb import FaissKnowledgeBase
+
+        deserialize: dict[str, Callable] = {
+            "cfg": lambda p: self._take_saved_cfg(srsly.read_json(p)),
+            "vocab": lambda p: self.vocab.from_disk(p, exclude=exclude),
+            "model": lambda p: self.model.from_bytes(p.read_bytes()),
+        }
+        util.from_disk(path, deserialize, exclude)
+        carried = Path(path) / "kb"
+        if "kb" not in exclude and carried.is_dir():
+            self.set_kb(FaissKnowledgeBase.from_disk(carried))
+        return self
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """RETURNS (bytes): The component, with its knowledge base if `carry_kb` is set."""
+        serialize: dict[str, Callable] = {
+            "cfg": lambda: srsly.json_dumps(self._saved_cfg()),
+            "vocab": lambda: self.vocab.to_bytes(exclude=exclude),
+            "model": self.model.to_bytes,
+        }
+        if self._kb is not None and self.cfg["carry_kb"]:
+            serialize["kb"] = self._kb.to_bytes
+        return util.to_bytes(serialize, exclude)
+
+    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "MetricEntityLinker":
+        """Load the component from what `to_bytes` returned."""
+        from ..kb import FaissKnowledgeBase
+
+        deserialize: dict[str, Callable] = {
+            "cfg": lambda b: self._take_saved_cfg(srsly.json_loads(b)),
+            "vocab": lambda b: self.vocab.from_bytes(b, exclude=exclude),
+            "model": self.model.from_bytes,
+            "kb": lambda b: self.set_kb(FaissKnowledgeBase.from_bytes(b)),
+        }
+        util.from_bytes(bytes_data, deserialize, exclude)
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = (self.vocab, self.model, self.name, self.loss, self.scorer, self.cfg, self._kb)
+        return (_rebuild, parts)
+
+    # --- parts ---
+
+    def _saved_cfg(self) -> dict[str, Any]:
+        kb_path = self._kb.path if self._kb is not None and not self.cfg["carry_kb"] else None
+        return {
+            **self.cfg,
+            "loss": self.loss.to_dict() if self.loss is not None else None,
+            "kb_path": str(kb_path.resolve()) if kb_path is not None else None,
+        }
+
+    def _take_saved_cfg(self, saved: dict[str, Any]) -> None:
+        from ..kb import FaissKnowledgeBase
+
+        loss_state, kb_path = saved.pop("loss", None), saved.pop("kb_path", None)
+        self.cfg.update(saved)
+        if loss_state is not None and self.loss is not None:
+            self.loss.from_dict(loss_state)
+        if kb_path is not None and Path(kb_path).is_dir():
+            self.set_kb(FaissKnowledgeBase.from_disk(kb_path))
+
+    def _models(self) -> list[Model]:
+        head, tok2vec = self.model.get_ref("head"), self.model.get_ref("tok2vec")
+        layers = [node for node in tok2vec.walk() if node.param_names or node.shims]
+        if find_listener(tok2vec) is None:
+            return [head, tok2vec]
+        return [head, *layers, *self._upstream.models(tok2vec)]
+
+    def _names(self) -> NameEncoder:
+        return NameEncoder(self.model, self._upstream)
+
+    def _names_for_training(self) -> "TrainingNames":
+        from .training import TrainingNames
+
+        if self._training_names is None:
+            self._training_names = TrainingNames(self.kb.records, seed=self.cfg["seed"])
+            self._training_names.refresh(self.model)
+        return self._training_names
+
+    def _check_upstream(self, docs: Sequence[Doc]) -> None:
+        listener = find_listener(self.model.get_ref("tok2vec"))
+        if listener is not None and missing_states(listener, docs):
+            upstream = getattr(listener, "upstream_name", "*")
+            raise MetricELError(Errors.E003.format(name=self.name, upstream=upstream))
+
+    def _check_mixed_precision(self) -> None:
+        tok2vec = self.model.get_ref("tok2vec")
+        listener = find_listener(tok2vec)
+        frozen = listener is not None and is_frozen(listener)
+        if not frozen and uses_mixed_precision(self._models()):
+            raise MetricELError(Errors.E006.format(name=self.name))
+
+    def _is_initialized(self) -> bool:
+        return self.model.get_ref("head").get_ref("projection").has_param("W") is True
+
+    def _initialize_fresh(self, kb: "FaissKnowledgeBase") -> None:
+        if self._is_initialized():
+            return
+        # Layers of the tok2vec draw from the global generator.
+        state = np.random.get_state()
+        np.random.seed(self.cfg["seed"])
+        try:
+            self._initialize_encoder([])
+        finally:
+            np.random.set_state(state)
+        self._fit_channels(kb)
+
+    def _initialize_encoder(self, sample: list[Doc]) -> None:
+        head, tok2vec = self.model.get_ref("head"), self.model.get_ref("tok2vec")
+        if head.has_dim("nI") is None and find_listener(tok2vec) is not None:
+            width = self._upstream.width(tok2vec)
+            if width is None:
+                raise MetricELError(Errors.E004.format(name=self.name))
+            head.set_dim("nI", width)
+        docs = sample or [Doc(Vocab(), words=["hello"])]
+        self.model.initialize(X=EncoderInput(docs, np.zeros((0, 3), dtype=np.int64), []))
+
+    def _fit_channels(self, kb: "FaissKnowledgeBase") -> None:
+        from .encode_kb import fit_channels
+
+        fit_channels(self._names(), kb, seed=self.cfg["seed"])
+
+    def _encode_kb(self, kb: "FaissKnowledgeBase", own: str, *, progress: bool) -> None:
+        from .encode_kb import encode_kb
+
+        logger.info(Warnings.W002.format(names=kb.records.n_names))
+        n_prototypes = kb.vectors.counts()["prototype"] if kb.vectors is not None else 0
+        if n_prototypes:
+            message = Warnings.W003.format(count=n_prototypes)
+            warnings.warn(message, MetricELWarning, stacklevel=3)
+        entity_rows = self.cfg["entity_rows"]
+        kb.vectors = encode_kb(self._names(), kb, own, entity_rows=entity_rows, progress=progress)
+
+
+def _encoder_input(docs: list[Doc], spans: Sequence[tuple[int, int, int]]) -> EncoderInput:
+    table = np.asarray(spans, dtype=np.int64).reshape(-1, 3)
+    for i, start, end in table[table[:, 1] >= table[:, 2]][:1]:
+        raise MetricELError(Errors.E009.format(doc=i, start=start, end=end))
+    return EncoderInput(docs, table, [docs[i][start:end].text for i, start, end in table])
+
+
+def _with_gold_ents(example: Example) -> Example:
+    """Copy an example, with the gold entities on its predicted side.
+
+    States of the upstream components are shared, not copied.
+    """
+    predicted = example.predicted
+    words = [token.text for token in predicted]
+    spaces = [bool(token.whitespace_) for token in predicted]
+    doc = Doc(predicted.vocab, words=words, spaces=spaces, user_data=dict(predicted.user_data))
+    doc.tensor = predicted.tensor
+    copy = Example(doc, example.reference)
+    ents, _ = copy.get_aligned_ents_and_ner()
+    doc.set_ents([Span(doc, ent.start, ent.end, label=ent.label) for ent in ents])
+    return copy
+
+
+def _keep_vectors(kb: "FaissKnowledgeBase") -> None:
+    if kb.path is None:
+        return
+    try:
+        if not os.access(kb.path, os.W_OK):
+            raise PermissionError("the folder is read-only")
+        kb.to_disk(kb.path)
+    except OSError as err:
+        logger.warning(Warnings.W005.format(path=kb.path, reason=err))
+
+
+def _check_settings(name: str, cfg: dict[str, Any]) -> None:
+    threshold = cfg["threshold"]
+    wrong = [
+        (setting, "1 or more")
+        for setting in ("top_k", "search_rows", "names_per_entity")
+        if cfg[setting] < 1
+    ]
+    wrong += [
+        (setting, "0 or more")
+        for setting in ("prior_weight", "negatives_per_entity")
+        if cfg[setting] < 0
+    ]
+    if threshold is not None and not 0 <= threshold <= 1:
+        wrong.append(("threshold", "between 0 and 1"))
+    for setting, expected in wrong:
+        raise MetricELError(
+            Errors.E008.format(setting=setting, name=name, value=cfg[setting], expected=expected)
+        )
+
+
+def _rebuild(
+    vocab: Vocab,
+    model: Model,
+    name: str,
+    loss: Any,
+    scorer: Callable | None,
+    cfg: dict[str, Any],
+    kb: "FaissKnowledgeBase | None",
+) -> MetricEntityLinker:
+    """Make a linker again in another process (see `MetricEntityLinker.__reduce__`)."""
+    linker = MetricEntityLinker(vocab, model, name, loss=loss, scorer=scorer, **cfg)
+    if kb is not None:
+        linker.set_kb(kb)
+    return linker

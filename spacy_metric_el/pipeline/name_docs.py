@@ -1,0 +1,95 @@
+"""Documents of names, made in a vocabulary that is thrown away.
+
+Hundreds of thousands of names would leave their words in the pipeline's own
+string store for good.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from spacy.language import Language
+from spacy.tokenizer import Tokenizer
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+
+
+class NameText(NamedTuple):
+    """What is encoded for one row.
+
+    surface (str): The name: text of the surface channel, and the span that is pooled.
+    rest (str): What follows the name in its document and gives it context; may be empty.
+    """
+
+    surface: str
+    rest: str = ""
+
+
+def throwaway_tokenizer(nlp: Language) -> Tokenizer | None:
+    """Copy a pipeline's tokenizer onto a vocabulary of its own.
+
+    nlp (Language): The pipeline.
+    RETURNS (Tokenizer | None): None if the pipeline's tokenizer is of another kind.
+    """
+    tokenizer = nlp.tokenizer
+    if type(tokenizer) is not Tokenizer:
+        return None
+    vocab = Vocab(
+        lex_attr_getters=nlp.vocab.lex_attr_getters,
+        lookups=nlp.vocab.lookups,
+        writing_system=nlp.vocab.writing_system,
+    )
+    vocab.vectors = nlp.vocab.vectors
+    return Tokenizer(
+        vocab,
+        rules=tokenizer.rules,
+        prefix_search=tokenizer.prefix_search,
+        suffix_search=tokenizer.suffix_search,
+        infix_finditer=tokenizer.infix_finditer,
+        token_match=tokenizer.token_match,
+        url_match=tokenizer.url_match,
+    )
+
+
+def make_name_docs(
+    names: Iterable[NameText], tokenizer: Tokenizer
+) -> tuple[list[Doc], np.ndarray, list[str]]:
+    """Tokenise names.
+
+    names (Iterable[NameText]): With surfaces that are not empty.
+    tokenizer (Tokenizer): From `throwaway_tokenizer`.
+    RETURNS: Documents, their spans of the names, (n, 3) int as `EncoderInput` has
+        them, and the surfaces.
+    """
+    docs, ends, surfaces = [], [], []
+    for name in names:
+        doc = tokenizer(f"{name.surface} {name.rest}" if name.rest else name.surface)
+        docs.append(doc)
+        surfaces.append(name.surface)
+        if name.rest:
+            ends.append(sum(token.idx < len(name.surface) for token in doc))
+        else:
+            ends.append(len(doc))
+    spans = np.zeros((len(docs), 3), dtype=np.int64)
+    spans[:, 0] = np.arange(len(docs))
+    spans[:, 2] = ends
+    return docs, spans, surfaces
+
+
+def length_batches(lengths: Sequence[int], max_size: int) -> list[list[int]]:
+    """Batch indices of similar length.
+
+    lengths (Sequence[int]): A length for each item.
+    max_size (int): Largest product of a batch's longest length and its number of items.
+    RETURNS (list[list[int]]): Batches of indices, shortest items first.
+    """
+    batches: list[list[int]] = []
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if batch and (len(batch) + 1) * lengths[index] > max_size:
+            batches.append(batch)
+            batch = []
+        batch.append(index)
+    if batch:
+        batches.append(batch)
+    return batches

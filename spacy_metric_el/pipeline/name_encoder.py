@@ -1,0 +1,122 @@
+"""Names to vectors, through the encoder that the pipeline already has."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from spacy.language import Language
+from spacy.tokenizer import Tokenizer
+from thinc.api import Model
+from thinc.types import Floats2d
+from tqdm import tqdm
+
+from ..errors import Errors, MetricELError
+from ..model.pooling import pool_spans
+from ..model.upstream import Upstream
+from .name_docs import NameText, length_batches, make_name_docs, throwaway_tokenizer
+
+CHARACTERS_PER_BATCH = 16_384
+"""Characters of a batch, padding counted in: some 4,000 wordpieces."""
+
+NAMES_PER_VOCAB = 20_000
+"""Names after which the throw-away vocabulary is thrown away."""
+
+PROGRESS_FROM = 2_000
+"""Fewer names than this are encoded without a progress bar."""
+
+
+class NameEncoder:
+    """Encodes names as the mentions of documents are encoded.
+
+    model (Model): The metric encoder.
+    upstream (Upstream): The way to what its tok2vec listens to.
+    """
+
+    def __init__(self, model: Model, upstream: Upstream) -> None:
+        self.model = model
+        self.upstream = upstream
+
+    def encode(self, names: Sequence[NameText], *, progress: str = "") -> np.ndarray:
+        """Encode names for an index.
+
+        names (Sequence[NameText]): With surfaces that are not empty.
+        progress (str): Title of the progress bar; none if empty.
+        RETURNS (np.ndarray): (n, width) float32 unit vectors.
+        """
+        head = self.model.get_ref("head")
+        vectors = np.zeros((len(names), self.model.get_dim("nO")), dtype=np.float32)
+        for batch, docs, spans, texts in self._batches(names, progress):
+            tokvecs = self.upstream.predict(self.model.get_ref("tok2vec"), docs)
+            Y = head.predict((tokvecs, spans, texts))
+            vectors[batch] = head.ops.to_numpy(Y)
+        return vectors
+
+    def pool(self, names: Sequence[NameText]) -> np.ndarray:
+        """RETURNS (np.ndarray): (n, tok2vec width) float32 pooled states, before the head."""
+        width = self.model.get_ref("head").get_dim("nI")
+        ops = self.model.ops
+        pooled = np.zeros((len(names), width), dtype=np.float32)
+        for batch, docs, spans, _ in self._batches(names, ""):
+            tokvecs = self.upstream.predict(self.model.get_ref("tok2vec"), docs)
+            pooled[batch] = ops.to_numpy(pool_spans(ops, tokvecs, spans, width)[0])
+        return pooled
+
+    def begin_update(
+        self, names: Sequence[NameText]
+    ) -> tuple[Floats2d, Callable[[Floats2d], None]]:
+        """Encode names with a way back for the gradient.
+
+        names (Sequence[NameText]): With surfaces that are not empty.
+        RETURNS: (n, width) unit vectors, and the function from their gradient that
+            adds to the gradients of head and upstream.
+        """
+        head = self.model.get_ref("head")
+        ops = self.model.ops
+        order: list[int] = []
+        parts, backprops = [], []
+        for batch, docs, spans, texts in self._batches(names, ""):
+            tokvecs, backprop_tokvecs = self.upstream.begin_update(
+                self.model.get_ref("tok2vec"), docs
+            )
+            Y, backprop_head = head.begin_update((tokvecs, spans, texts))
+            order.extend(batch)
+            parts.append(Y)
+            backprops.append((len(batch), backprop_head, backprop_tokvecs))
+        vectors = ops.alloc2f(len(names), self.model.get_dim("nO"))
+        if order:
+            vectors[order] = ops.xp.concatenate(parts, axis=0)
+
+        def backprop(d_vectors: Floats2d) -> None:
+            start = 0
+            for size, backprop_head, backprop_tokvecs in backprops:
+                d_part = d_vectors[order[start : start + size]]
+                d_tokvecs = backprop_head(ops.as_contig(d_part))
+                if backprop_tokvecs is not None:
+                    backprop_tokvecs(d_tokvecs)
+                start += size
+
+        return vectors, backprop
+
+    def _batches(self, names: Sequence[NameText], progress: str) -> Iterator[tuple]:
+        lengths = [len(name.surface) + len(name.rest) + 2 for name in names]
+        nlp = self._pipeline()
+        tokenizer, n_tokenized = self._tokenizer(nlp), 0
+        show = bool(progress) and len(names) >= PROGRESS_FROM
+        with tqdm(
+            total=len(names), desc=progress, unit=" names", disable=not show, leave=False
+        ) as bar:
+            for batch in length_batches(lengths, CHARACTERS_PER_BATCH):
+                if n_tokenized > NAMES_PER_VOCAB:
+                    tokenizer, n_tokenized = self._tokenizer(nlp), 0
+                n_tokenized += len(batch)
+                yield batch, *make_name_docs([names[i] for i in batch], tokenizer)
+                bar.update(len(batch))
+
+    def _pipeline(self) -> Language:
+        nlp = self.upstream.pipeline()
+        if nlp is None:
+            raise MetricELError(Errors.E002.format(name=self.upstream.component_name))
+        return nlp
+
+    @staticmethod
+    def _tokenizer(nlp: Language) -> Tokenizer | Callable:
+        return throwaway_tokenizer(nlp) or nlp.make_doc

@@ -1,0 +1,155 @@
+"""One training step: which names go with a batch's mentions, and the gradients of both."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from spacy.training import Example
+from thinc.api import Model
+
+from ..kb.index import build_index, search_index
+from ..kb.records import Records
+from ..learning.gold import GoldMention, gold_mentions
+from ..learning.losses import LinkingBatch
+from ..learning.mining import leave_own_name_out, make_pool, sample_names
+from ..model.encoder import EncoderInput
+from ..model.pooling import unit_rows
+from ..names import normalise_name
+from .name_docs import NameText
+
+if TYPE_CHECKING:
+    from .linker import MetricEntityLinker
+
+MINED_ROWS = 32
+"""Nearest names that the negatives of a mention's text are drawn from."""
+
+
+class TrainingNames:
+    """Draws the names of a step: positives of the gold entities, and mined negatives.
+
+    Negatives are mined by the surface channel, whose index over all names is made
+    in seconds; how hard each one is, the loss sees from its present vector.
+
+    records (Records): The vocabulary.
+    seed (int): Draws.
+    """
+
+    def __init__(self, records: Records, *, seed: int) -> None:
+        self.records = records
+        self.rng = np.random.default_rng(seed)
+        self._entities: dict[str, int] = {}
+        self._mined: dict[str, np.ndarray] = {}
+
+    def refresh(self, model: Model) -> None:
+        """Embed all names again.
+
+        model (Model): The metric encoder.
+        """
+        self._surface = model.get_ref("head").get_ref("surface")
+        names = self.records.name_texts()
+        vectors = np.zeros((len(names), self._surface.get_dim("nO")), dtype=np.float32)
+        for start in range(0, len(names), 20_000):
+            vectors[start : start + 20_000] = self._embed(names[start : start + 20_000])
+        self._index = build_index(vectors)
+        self._mined.clear()
+
+    def entity(self, concept_id: str) -> int:
+        """RETURNS (int): The record of a concept id, -1 if the vocabulary lacks it."""
+        if concept_id not in self._entities:
+            self._entities[concept_id] = self.records.entity_index(concept_id)
+        return self._entities[concept_id]
+
+    def mine(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """RETURNS (list[np.ndarray]): For each text the nearest names, (k,) int64, nearest first."""
+        keys = [normalise_name(text) for text in texts]
+        missing = sorted({key for key in keys if key not in self._mined})
+        if missing:
+            _, rows = search_index(self._index, self._embed(missing), MINED_ROWS)
+            self._mined.update(
+                (key, found[found >= 0]) for key, found in zip(missing, rows, strict=True)
+            )
+        return [self._mined[key] for key in keys]
+
+    def draw(
+        self, texts: Sequence[str], entities: np.ndarray, *, positives: int, negatives: int
+    ) -> np.ndarray:
+        """Draw the names of a step.
+
+        texts (Sequence[str]): (n,) texts of the mentions.
+        entities (np.ndarray): (n,) their gold entities.
+        positives (int): Names of each entity.
+        negatives (int): Mined names of other entities, for each entity.
+        RETURNS (np.ndarray): (m,) int64, distinct names.
+        """
+        distinct, first = np.unique(entities, return_index=True)
+        drawn = [sample_names(self.records, distinct, positives, self.rng)]
+        for rows, entity in zip(self.mine([texts[i] for i in first]), distinct, strict=True):
+            foreign = rows[~self._bears(rows, int(entity))]
+            # The nearest matter most, but not the same ones at every step.
+            take = min(negatives, len(foreign))
+            nearest = foreign[: 2 * take]
+            drawn.append(self.rng.choice(nearest, take, replace=False) if take else nearest)
+        return np.unique(np.concatenate(drawn)).astype(np.int64)
+
+    def _bears(self, names: np.ndarray, entity: int) -> np.ndarray:
+        start, end = self.records.entity_offsets[entity : entity + 2]
+        return np.isin(names, self.records.entity_names[start:end])
+
+    def _embed(self, texts: list[str]) -> np.ndarray:
+        ops = self._surface.ops
+        return ops.to_numpy(unit_rows(ops, self._surface.predict(texts))[0])
+
+
+def step_gradients(
+    linker: "MetricEntityLinker", examples: Sequence[Example], names: TrainingNames
+) -> float:
+    """Run a batch forward and back; the gradients are added to those of the layers.
+
+    linker (MetricEntityLinker): With an initialized model and a loss.
+    examples (Sequence[Example]): All of the batch, in order: the listener compares them.
+    names (TrainingNames): Draws names.
+    RETURNS (float): The loss; 0 for a batch without mentions to learn from.
+    """
+    cfg, ops = linker.cfg, linker.model.ops
+    placed = [
+        (i, mention)
+        for i, example in enumerate(examples)
+        for mention in gold_mentions(example, nil=cfg["nil"])
+        if mention.label not in cfg["labels_discard"] and _known(names, mention) >= 0
+    ]
+    spans = np.asarray([(i, m.start, m.end) for i, m in placed], dtype=np.int64).reshape(-1, 3)
+    texts = [mention.text for _, mention in placed]
+    docs = [example.predicted for example in examples]
+    vectors, backprop = linker.model.begin_update(EncoderInput(docs, spans, texts))
+    if not placed:
+        backprop(ops.alloc2f(0, linker.model.get_dim("nO")))
+        return 0.0
+    entities = np.asarray([_known(names, mention) for _, mention in placed], dtype=np.int64)
+    drawn = names.draw(
+        texts,
+        entities,
+        positives=cfg["names_per_entity"],
+        negatives=cfg["negatives_per_entity"],
+    )
+    name_texts = [NameText(names.records.names["name"][int(name)].as_py()) for name in drawn]
+    name_vectors, backprop_names = linker._names().begin_update(name_texts)
+    distinct, owner = np.unique(entities, return_inverse=True)
+    pool = make_pool(names.records, distinct, drawn)
+    own = np.asarray([names.records.name_index(text) for text in texts])
+    batch = LinkingBatch(
+        vectors,
+        entities,
+        name_vectors,
+        leave_own_name_out(pool.bears[owner], own, drawn),
+        pool.is_safe[owner],
+    )
+    result = linker.loss(batch)
+    # Names first: the last backward pass of the mentions lets the upstream finish.
+    backprop_names(result.d_names)
+    backprop(result.d_mentions)
+    return result.loss
+
+
+def _known(names: TrainingNames, mention: GoldMention) -> int:
+    """The record of a mention's first concept that the vocabulary has, else -1."""
+    return next((e for cid in mention.concept_ids if (e := names.entity(cid)) >= 0), -1)
