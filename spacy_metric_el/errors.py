@@ -50,7 +50,7 @@ class Errors(metaclass=_Coded):
     E007 = "`set_kb` takes a FaissKnowledgeBase or a function that returns one, but got {found}."
     E008 = "Setting `{setting}` of the linker '{name}' is {value}, but must be {expected}."
     E009 = "Document {doc}: the span {start} to {end} holds no token. Spans to link need one token or more."
-    E010 = "{path}: the pipeline points to this knowledge base, but {reason}. Load one with `linker.load_kb(path)`."
+    E010 = "The pipeline points to the knowledge base {path}, but there is none. Load one with `linker.load_kb(path)`, or on the command line with --kb."
     # Knowledge base
     E101 = "{path}, line {line}: not a JSON record of a concept ({reason})."
     E102 = "Concept '{concept}' has no {missing}. A concept needs an id and a name that are not empty."
@@ -87,6 +87,19 @@ class Errors(metaclass=_Coded):
     E230 = "PrototypeTriplet needs a margin above 0 and negatives of 1 or more, but margin is {margin} and negatives is {negatives}."
     E231 = "ClusterBatcher needs size and buffer of 1 or more and partners of 0 or more, but got size {size}, partners {partners}, buffer {buffer}."
     E232 = "refresh_mining_index needs a number of steps of 1 or more, but got {every}."
+    # Command line
+    E301 = "{model}: no pipeline can be loaded ({reason})."
+    E302 = "A file or folder cannot be read or written: {reason}."
+    E303 = "{model}: the pipeline has no `metric_entity_linker`. Its components: {pipes}."
+    E304 = "'{lang}' is not a language of spaCy."
+    E305 = "{path}: the ending of the file's name does not tell what it is. Known here: {known}."
+    E306 = "{path}: not a .spacy file of annotated documents ({reason})."
+    E307 = "There is nothing to search for: a text is empty."
+    E308 = "{path}: the vectors were made by another encoder than this one. Give the pipeline that made them (--model MODEL), or build the knowledge base again with this one."
+    E309 = "--prototypes needs --model and --mentions: prototypes are made of training mentions, by an encoder."
+    E310 = "{path}: none of the mentions read has a concept id, so there is nothing to evaluate."
+    E311 = "Prototypes need a radius of 0 or more and max_per_entity of 1 or more, but radius is {radius} and max_per_entity is {max_per_entity}."
+    E312 = "GPU {gpu_id} cannot be used ({reason})."
     # Evaluation
     E350 = "recall@k needs whole numbers k of 1 or more, but k is {k}."
     E351 = "The bootstrap needs samples of 1 or more and a level between 0 and 1, but samples is {samples} and level is {level}."

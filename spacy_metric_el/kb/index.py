@@ -63,7 +63,7 @@ def search_index(index: faiss.Index, queries: np.ndarray, k: int) -> tuple[np.nd
     """
     parameters = None
     if isinstance(index, faiss.IndexRefine):
-        parameters = faiss.IndexRefineSearchParameters(k_factor=REFINE_FACTOR)
+        parameters = faiss.IndexRefineSearchParameters(k_factor=REFINE_FACTOR)  # type: ignore[call-arg]
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     return index.search(queries, min(k, max(index.ntotal, 1)), params=parameters)
 

@@ -84,14 +84,15 @@ class FaissKnowledgeBase:
 
     def __getitem__(self, concept_id: str) -> Entity:
         """RETURNS (Entity): scispaCy's record of a concept. RAISES (KeyError): If there is none."""
-        entity = self.records.entity_index(concept_id)
-        if entity < 0:
+        entity = self.get(concept_id)
+        if entity is None:
             raise KeyError(concept_id)
-        return self.records.entity(entity)
+        return entity
 
     def get(self, concept_id: str, default: Entity | None = None) -> Entity | None:
         """RETURNS (Entity | None): The record of a concept, or the default."""
-        return self[concept_id] if concept_id in self else default
+        entity = self.records.entity_index(concept_id)
+        return self.records.entity(entity) if entity >= 0 else default
 
     def entities(self) -> Iterator[Entity]:
         """YIELDS (Entity): Every record, in the order of concept ids."""

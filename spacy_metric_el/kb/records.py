@@ -162,21 +162,22 @@ def build_records(entities: Iterable[Entity], counts: MentionCounts | None = Non
         by_id[entity.concept_id] = entity
     links: dict[str, dict[str, int]] = {}
     spelling: dict[str, str] = {}
-    for entity in by_id.values():
+    # Sorted, so that the order of the sources does not decide how a shared name is written.
+    for _, entity in sorted(by_id.items()):
         for alias in entity.aliases:
             key = normalise_name(alias)
             links.setdefault(key, {}).setdefault(entity.concept_id, 0)
             spelling.setdefault(key, alias)
     used: dict[str, list[tuple[int, str]]] = {}
-    for (text, concept_id), count in (counts or {}).items():
-        key = normalise_name(text)
+    for (text, concept_id), count in sorted((counts or {}).items()):
+        key, text = normalise_name(text), " ".join(text.split())
         if not key:
             continue
         concepts = links.setdefault(key, {})
         concepts[concept_id] = concepts.get(concept_id, 0) + count
-        spelling.setdefault(key, text.strip())
+        spelling.setdefault(key, text)
         if concept_id not in by_id:
-            used.setdefault(concept_id, []).append((-count, text.strip()))
+            used.setdefault(concept_id, []).append((-count, text))
     for concept_id, texts in used.items():
         names = [text for _, text in sorted(texts)]
         by_id[concept_id] = clean_entity(Entity(concept_id, names[0], names))

@@ -34,7 +34,12 @@ def replaced_folder(target: Path) -> Iterator[Path]:
         if target.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
             os.rename(target, old / target.name)
-            os.rename(fresh, target)
+            try:
+                os.rename(fresh, target)
+            except OSError:
+                os.rename(old / target.name, target)
+                old.rmdir()
+                raise
             shutil.rmtree(old)
         else:
             os.rename(fresh, target)
@@ -68,6 +73,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = srsly.read_json(path)
     except ValueError as err:
         raise MetricELError(Errors.E133.format(path=path, found="no JSON")) from err
+    if not isinstance(manifest, dict):
+        raise MetricELError(Errors.E133.format(path=path, found="no JSON object"))
     found = (manifest.get("format"), manifest.get("format_version"))
     if found[0] != FORMAT or not isinstance(found[1], int) or found[1] > FORMAT_VERSION:
         raise MetricELError(Errors.E133.format(path=path, found=found))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import faiss
 import numpy as np
@@ -66,6 +67,26 @@ def make_row_vectors(
     return RowVectors(index, kinds.astype(np.uint8), refs.astype(np.int32), fingerprint)
 
 
+def with_rows(
+    vectors: RowVectors, new_vectors: np.ndarray, kind: int, refs: np.ndarray
+) -> RowVectors:
+    """Append rows of one kind. The index that is there is left as it is.
+
+    vectors (RowVectors): The rows so far.
+    new_vectors (np.ndarray): (n, width) float32, unit length, of the same encoder.
+    kind (int): Kind of the new rows, see `ranking`.
+    refs (np.ndarray): (n,) names or entities.
+    RETURNS (RowVectors): All rows, the new ones last.
+    """
+    # Not clone_index: the clone of a mapped index still views the file, and adding
+    # to a view aborts the process.
+    index = faiss.deserialize_index(faiss.serialize_index(vectors.index))
+    index.add(np.ascontiguousarray(new_vectors, dtype=np.float32))
+    kinds = np.concatenate((vectors.kinds, np.full(len(refs), kind, dtype=np.uint8)))
+    all_refs = np.concatenate((vectors.refs, np.asarray(refs, dtype=np.int32)))
+    return RowVectors(index, kinds, all_refs, vectors.fingerprint)
+
+
 def write_vectors(vectors: RowVectors, folder: Path) -> None:
     """Write vectors into a folder of their own, in one step.
 
@@ -95,9 +116,10 @@ def read_vectors(folder: Path) -> RowVectors | None:
     manifest = read_manifest(folder)
     try:
         index = read_index(str(folder / INDEX_FILE))
-        with np.load(folder / ROWS_FILE, allow_pickle=False) as rows:
+        # np.load leaves a file open that it opened itself and cannot read.
+        with (folder / ROWS_FILE).open("rb") as file, np.load(file, allow_pickle=False) as rows:
             kinds, refs = rows["kinds"], rows["refs"]
-    except (RuntimeError, ValueError, KeyError, OSError) as err:
+    except (RuntimeError, ValueError, KeyError, OSError, BadZipFile) as err:
         raise MetricELError(Errors.E135.format(path=folder, reason=err)) from err
     if not len(kinds) == len(refs) == index.ntotal:
         reason = f"{index.ntotal} vectors, {len(kinds)} kinds, {len(refs)} targets"

@@ -95,7 +95,9 @@ def _neighbourly_order(
         used[document] = True
         yield document
         brought = 0
-        rarest_first = sorted(mentions[document], key=lambda entity: (n_documents[entity], entity))
+        # "" stands for all mentions that are not linked: sharing it says nothing.
+        entities = filter(None, mentions[document])
+        rarest_first = sorted(entities, key=lambda entity: (n_documents[entity], entity))
         for entity in rarest_first:
             documents = waiting[entity]
             while documents and brought < partners:

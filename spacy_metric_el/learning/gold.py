@@ -55,7 +55,7 @@ def gold_mentions(example: Example, *, nil: str = "NIL") -> list[GoldMention]:
     for span in gold_spans(example.y):
         start, end = span.start, span.end
         if not same_tokens:
-            aligned = example.alignment.y2x[start:end].dataXd
+            aligned = example.alignment.y2x[start:end]
             if not len(aligned):
                 continue
             start, end = int(aligned.min()), int(aligned.max()) + 1

@@ -94,7 +94,9 @@ class PrototypeTriplet:
         clusters = radius_clusters(batch.mentions, batch.entities, self.radius.radius, self.rng)
         result = prototype_triplet(batch, clusters, margin=self.margin, negatives=self.negatives)
         kept = clusters.distances < self.radius.radius
-        if len(clusters.labels) > len(set(batch.entities.tolist())) and kept.any():
+        # An anchor is at 0 from itself; counted, batches without a cluster would shrink the radius.
+        kept[clusters.anchors] = False
+        if kept.any():
             self.radius.update(float(clusters.distances[kept].max()))
         return result
 
@@ -127,7 +129,8 @@ def prototype_triplet(
     positive = xp.asarray(_cluster_positives(batch.is_positive, clusters))
     negative = xp.asarray(_over_clusters(batch.is_negative, clusters, every=True))
     squared = (P**2).sum(axis=1)[:, None] + (N**2).sum(axis=1)[None] - 2.0 * P @ N.T
-    distance = xp.sqrt(xp.maximum(squared, 1e-12))
+    # Below the rounding error of `squared` a distance is noise, and dividing by it explodes.
+    distance = xp.sqrt(xp.maximum(squared, 1e-6))
     used = positive.any(axis=1) & negative.any(axis=1)
     n_used = int(used.sum())
     if not n_used:
@@ -162,7 +165,6 @@ def _cluster_positives(is_positive: np.ndarray, clusters: Clusters) -> np.ndarra
 
 
 def _over_clusters(mask: np.ndarray, clusters: Clusters, *, every: bool) -> np.ndarray:
-    counts = np.zeros((clusters.n_clusters, mask.shape[1]), dtype=np.int64)
-    np.add.at(counts, clusters.labels, mask)
-    sizes = np.bincount(clusters.labels, minlength=clusters.n_clusters)[:, None]
-    return counts == sizes if every else counts > 0
+    members = clusters.labels[None] == np.arange(clusters.n_clusters)[:, None]
+    counts = members.astype(np.float32) @ mask.astype(np.float32)
+    return counts == members.sum(axis=1, keepdims=True) if every else counts > 0

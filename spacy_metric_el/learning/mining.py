@@ -38,7 +38,8 @@ def sample_names(
         if len(names) > per_entity:
             names = rng.choice(names, per_entity, replace=False)
         drawn.append(names)
-    return np.unique(np.concatenate(drawn)) if drawn else np.zeros(0, dtype=np.int64)
+    names = np.concatenate(drawn) if drawn else np.zeros(0)
+    return np.unique(names).astype(np.int64)
 
 
 def entities_sharing_names(records: Records, entity: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import srsly
@@ -48,8 +49,8 @@ def probe(models: Sequence[Model]) -> bytes:
         for node in model.walk():
             for name in node.param_names:
                 if node.has_param(name):
-                    flat = node.get_param(name).reshape(-1)
-                    samples.append(node.ops.to_numpy(flat[:: max(1, flat.size // 8)]).tobytes())
+                    flat: Any = node.ops.to_numpy(node.get_param(name)).reshape(-1)
+                    samples.append(flat[:: max(1, flat.size // 8)].tobytes())
             for shim in node.shims:
                 for tensor in _torch_tensors(shim):
                     flat = tensor.reshape(-1)
@@ -64,13 +65,13 @@ def _weights(model: Model) -> Iterator[tuple[str, np.ndarray]]:
             if node.has_param(name):
                 yield f"{node.name}.{name}", node.ops.to_numpy(node.get_param(name))
         for shim in node.shims:
-            torch_model = getattr(shim, "_model", None)
+            torch_model: Any = getattr(shim, "_model", None)
             if hasattr(torch_model, "state_dict"):
                 for name, tensor in torch_model.state_dict().items():
                     yield name, tensor.detach().float().cpu().numpy()
 
 
 def _torch_tensors(shim: object) -> Iterator:
-    torch_model = getattr(shim, "_model", None)
+    torch_model: Any = getattr(shim, "_model", None)
     if hasattr(torch_model, "parameters"):
         yield from torch_model.parameters()

@@ -65,7 +65,7 @@ def init(model: Model, X: Any = None, Y: Any = None) -> None:
     if projection.has_param("W") is None:
         rng = np.random.default_rng(model.attrs["seed"])
         nO = projection.get_dim("nO")
-        W = rng.standard_normal((nO, width), dtype=np.float32) / np.float32(math.sqrt(nO))
+        W: Any = rng.standard_normal((nO, width), dtype=np.float32) / np.float32(math.sqrt(nO))
         projection.set_param("W", model.ops.asarray2f(W))
         projection.set_param("b", model.ops.alloc1f(nO))
     if gate.has_param("W") is None:
@@ -109,7 +109,7 @@ def forward(
     return Y, backprop
 
 
-def fit_projection(model: Model[HeadInput, Floats2d], pooled: Floats2d) -> None:
+def fit_projection(model: Model[HeadInput, Floats2d], pooled: np.ndarray) -> None:
     """Set the projection to the principal directions of real names, whitened.
 
     States of a transformer crowd into a cone; centring and scaling the leading
@@ -117,11 +117,11 @@ def fit_projection(model: Model[HeadInput, Floats2d], pooled: Floats2d) -> None:
     (whitening: Su et al. 2021, arXiv:2103.15316).
 
     model (Model): A `metric_head`, initialised.
-    pooled (Floats2d): (n, nI) pooled states of a sample of names, n > 1.
+    pooled (np.ndarray): (n, nI) pooled states of a sample of names, n > 1.
     """
     projection = model.get_ref("projection")
     nO = projection.get_dim("nO")
-    X = model.ops.to_numpy(pooled).astype("float64")
+    X = pooled.astype("float64")
     mean = X.mean(axis=0)
     values, directions = np.linalg.eigh(np.cov(X - mean, rowvar=False))
     order = np.argsort(values)[::-1][:nO]
@@ -130,7 +130,7 @@ def fit_projection(model: Model[HeadInput, Floats2d], pooled: Floats2d) -> None:
     scale = np.where(kept, 1.0 / np.sqrt(np.maximum(values[order], 1e-12)), 0.0)
     top = directions[:, order]
     top = top * np.sign(top[np.abs(top).argmax(axis=0), np.arange(len(order))])
-    W = np.zeros((nO, X.shape[1]))
+    W: Any = np.zeros((nO, X.shape[1]))
     W[: len(order)] = (top * scale).T
     projection.set_param("W", model.ops.asarray2f(W.astype("float32")))
     projection.set_param("b", model.ops.asarray1f((-W @ mean).astype("float32")))

@@ -1,6 +1,7 @@
 """Mean pooling of token vectors over spans, and unit length: pure functions with their gradients."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from thinc.api import Ops
@@ -24,7 +25,7 @@ def pool_spans(
     sizes = spans[:, 2] - spans[:, 1]
     first = offsets[spans[:, 0]] + spans[:, 1]
     within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    token_ids = ops.asarray(np.repeat(first, sizes) + within, dtype="int64")
+    token_ids: Any = ops.asarray(np.repeat(first, sizes) + within, dtype="int64")
     span_sizes = ops.asarray1i(sizes.astype("int32"))
     filled = [vecs for vecs in tokvecs if vecs.shape[0]]
     flat = ops.xp.concatenate(filled, axis=0) if filled else ops.alloc2f(0, width)

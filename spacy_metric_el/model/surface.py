@@ -5,7 +5,7 @@ matcher. Both the weights and the vectors are parameters and learn.
 """
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -59,9 +59,9 @@ def init(model: Model, X: object = None, Y: object = None) -> None:
         return
     nO, nV, nW = model.get_dim("nO"), model.get_dim("nV"), model.get_dim("nW")
     rng = np.random.default_rng(model.attrs["seed"])
-    vectors = rng.standard_normal((nV, nO), dtype=np.float32) / np.float32(np.sqrt(nO))
+    vectors: Any = rng.standard_normal((nV, nO), dtype=np.float32) / np.float32(np.sqrt(nO))
     model.set_param("E", model.ops.asarray2f(vectors))
-    model.set_param("w", model.ops.asarray1f(np.ones(nW, dtype=np.float32)))
+    model.set_param("w", model.ops.alloc1f(nW) + 1.0)
 
 
 def forward(
@@ -107,13 +107,14 @@ def fit_weights(model: Model[list[str], Floats2d], texts: Sequence[str]) -> None
 
 def _ngram_ids(model: Model, texts: list[str], ops: Ops | None = None) -> tuple:
     ops = ops or model.ops
+    owners: Any
     hashes, owners = hash_ngrams(
         [normalise_name(text) for text in texts],
         min_size=model.attrs["min_size"],
         max_size=model.attrs["max_size"],
     )
-    weight_ids = (hashes % np.uint64(model.get_dim("nW"))).astype(np.int64)
-    vector_ids = ((hashes >> _VECTOR_SHIFT) % np.uint64(model.get_dim("nV"))).astype(np.int64)
+    weight_ids: Any = (hashes % np.uint64(model.get_dim("nW"))).astype(np.int64)
+    vector_ids: Any = ((hashes >> _VECTOR_SHIFT) % np.uint64(model.get_dim("nV"))).astype(np.int64)
     return tuple(ops.asarray(ids, dtype="int64") for ids in (weight_ids, vector_ids, owners))
 
 

@@ -75,7 +75,8 @@ class Upstream:
         if nlp is not None and self._stands_in(nlp):
             return nlp
         for candidate in gc.get_objects():
-            if isinstance(candidate, Language) and self._stands_in(candidate):
+            # Not isinstance: it asks `__class__`, and some libraries' lazy objects warn at that.
+            if issubclass(type(candidate), Language) and self._stands_in(candidate):
                 self.set_pipeline(candidate)
                 return candidate
         return None
@@ -88,7 +89,8 @@ class Upstream:
             components feeds the listener.
         """
         nlp = self.pipeline()
-        for name, pipe in nlp.components if nlp is not None else ():
+        # Of several that a wildcard names, the last one sets what the listener sees.
+        for name, pipe in reversed(nlp.components if nlp is not None else ()):
             if getattr(listener, "upstream_name", "*") not in ("*", name):
                 continue
             if any(node is listener for node in getattr(pipe, "listeners", ())):
@@ -161,6 +163,16 @@ class Upstream:
             return backprop_full(full.unsplit_by_doc([list(d.tensors) for d in d_outputs]))
 
         return outputs, backprop
+
+
+def has_weights(models: Sequence[Model]) -> bool:
+    """RETURNS (bool): Whether every parameter of the models is there, as after `initialize`."""
+    return all(
+        node.has_param(name)
+        for model in models
+        for node in model.walk()
+        for name in node.param_names
+    )
 
 
 def uses_mixed_precision(models: Sequence[Model]) -> bool:

@@ -3,7 +3,7 @@
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from ..model.fingerprint import fingerprint, probe
 from ..model.upstream import (
     Upstream,
     find_listener,
+    has_weights,
     is_frozen,
     missing_states,
     uses_mixed_precision,
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("spacy_metric_el")
 
 Candidates = list[tuple[str, float]]
+
+REPORTED_EXAMPLES = 10_000
+"""Examples whose gold concepts are looked for in the knowledge base before training."""
 
 SCORED_CANDIDATES = 64
 """Candidates that scoring looks at, whatever `top_k` is."""
@@ -95,7 +99,7 @@ class MetricEntityLinker(TrainablePipe):
         self.vocab = vocab
         self.model = model
         self.name = name
-        self.cfg = {
+        self.cfg: dict[str, Any] = {
             "overwrite": overwrite,
             "use_gold_ents": use_gold_ents,
             "labels_discard": list(labels_discard),
@@ -114,7 +118,9 @@ class MetricEntityLinker(TrainablePipe):
         self.loss = loss
         self.scorer = scorer
         self._kb: FaissKnowledgeBase | None = None
+        self._missing_kb: str | None = None
         self._upstream = Upstream(self, nlp)
+        self._name_encoder = NameEncoder(model, self._upstream)
         self._training_names: TrainingNames | None = None
         # The weights that the vectors of the knowledge base were made by.
         self._vectors_probe = b""
@@ -125,7 +131,9 @@ class MetricEntityLinker(TrainablePipe):
 
     @property
     def kb(self) -> "FaissKnowledgeBase":
-        """RETURNS (FaissKnowledgeBase): The knowledge base. RAISES (MetricELError): E001 if none is set."""
+        """RETURNS (FaissKnowledgeBase): The knowledge base. RAISES (MetricELError): E001 if none is set, E010 if the one that the pipeline points to is gone."""
+        if self._kb is None and self._missing_kb is not None:
+            raise MetricELError(Errors.E010.format(path=self._missing_kb))
         if self._kb is None:
             raise MetricELError(Errors.E001.format(name=self.name))
         return self._kb
@@ -233,7 +241,7 @@ class MetricEntityLinker(TrainablePipe):
         return [
             [
                 [] if ent.label_ in discard else candidates
-                for ent, candidates in zip(doc.ents, position)
+                for ent, candidates in zip(doc.ents, position, strict=False)
             ]
             for doc in docs
         ]
@@ -319,7 +327,8 @@ class MetricEntityLinker(TrainablePipe):
         get_examples: Callable[[], Iterable[Example]],
         *,
         nlp: Language | None = None,
-        kb_loader: Callable[..., "FaissKnowledgeBase"] | None = None,
+        # spaCy resolves this annotation at run time: it must not name what is not imported.
+        kb_loader: Callable[..., Any] | None = None,
     ) -> None:
         """Initialize the encoder, for the widths and names that are there.
 
@@ -336,6 +345,7 @@ class MetricEntityLinker(TrainablePipe):
         self._initialize_encoder(sample)
         if self._kb is not None:
             self._fit_channels(self._kb)
+            self._report_unknown_concepts(islice(get_examples(), REPORTED_EXAMPLES))
         training = nlp.config.get("training", {}) if nlp is not None else {}
         accumulate = training.get("accumulate_gradient", 1)
         if isinstance(accumulate, int) and accumulate > 1:
@@ -460,6 +470,8 @@ class MetricEntityLinker(TrainablePipe):
             self.loss.from_dict(loss_state)
         if kb_path is not None and Path(kb_path).is_dir():
             self.set_kb(FaissKnowledgeBase.from_disk(kb_path))
+        else:
+            self._missing_kb = kb_path
 
     def _models(self) -> list[Model]:
         head, tok2vec = self.model.get_ref("head"), self.model.get_ref("tok2vec")
@@ -469,7 +481,7 @@ class MetricEntityLinker(TrainablePipe):
         return [head, *layers, *self._upstream.models(tok2vec)]
 
     def _names(self) -> NameEncoder:
-        return NameEncoder(self.model, self._upstream)
+        return self._name_encoder
 
     def _names_for_training(self) -> "TrainingNames":
         from .training import TrainingNames
@@ -511,11 +523,27 @@ class MetricEntityLinker(TrainablePipe):
         head, tok2vec = self.model.get_ref("head"), self.model.get_ref("tok2vec")
         if head.has_dim("nI") is None and find_listener(tok2vec) is not None:
             width = self._upstream.width(tok2vec)
-            if width is None:
+            if width is None or not has_weights(self._upstream.models(tok2vec)):
                 raise MetricELError(Errors.E004.format(name=self.name))
             head.set_dim("nI", width)
         docs = sample or [Doc(Vocab(), words=["hello"])]
         self.model.initialize(X=EncoderInput(docs, np.zeros((0, 3), dtype=np.int64), []))
+
+    def _report_unknown_concepts(self, examples: Iterable[Example]) -> None:
+        from ..learning.gold import gold_mentions
+
+        gold = {
+            concept_id
+            for example in examples
+            for mention in gold_mentions(example, nil=self.cfg["nil"])
+            for concept_id in mention.concept_ids
+        }
+        unknown = sorted(concept_id for concept_id in gold if concept_id not in self.kb)
+        if unknown:
+            first = ", ".join(unknown[:3])
+            logger.warning(
+                Warnings.W004.format(count=len(unknown), total=len(gold), examples=first)
+            )
 
     def _fit_channels(self, kb: "FaissKnowledgeBase") -> None:
         from .encode_kb import fit_channels

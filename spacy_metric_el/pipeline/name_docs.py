@@ -5,12 +5,13 @@ string store for good.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from spacy.language import Language
 from spacy.tokenizer import Tokenizer
 from spacy.tokens import Doc
+from spacy.vectors import Vectors
 from spacy.vocab import Vocab
 
 
@@ -32,14 +33,15 @@ def throwaway_tokenizer(nlp: Language) -> Tokenizer | None:
     RETURNS (Tokenizer | None): None if the pipeline's tokenizer is of another kind.
     """
     tokenizer = nlp.tokenizer
-    if type(tokenizer) is not Tokenizer:
+    # A subclass may tokenise in ways that its settings do not tell.
+    if not isinstance(tokenizer, Tokenizer) or type(tokenizer) is not Tokenizer:
         return None
     vocab = Vocab(
-        lex_attr_getters=nlp.vocab.lex_attr_getters,
+        lex_attr_getters=nlp.vocab.lex_attr_getters,  # type: ignore[attr-defined]
         lookups=nlp.vocab.lookups,
         writing_system=nlp.vocab.writing_system,
     )
-    vocab.vectors = nlp.vocab.vectors
+    vocab.vectors = _shared_vectors(nlp.vocab.vectors, vocab)
     return Tokenizer(
         vocab,
         rules=tokenizer.rules,
@@ -49,6 +51,24 @@ def throwaway_tokenizer(nlp: Language) -> Tokenizer | None:
         token_match=tokenizer.token_match,
         url_match=tokenizer.url_match,
     )
+
+
+def _shared_vectors(vectors: Any, vocab: Vocab) -> Any:
+    """Put a view on word vectors that has the strings of another vocabulary.
+
+    Setting the very object would swap its strings for those of the throw-away
+    vocabulary: they would collect all names, and be saved with the pipeline.
+    """
+    if not isinstance(vectors, Vectors):
+        return vectors
+    settings = ("data", "name", "mode", "minn", "maxn", "hash_count", "hash_seed", "bow", "eow")
+    shared: Any = Vectors(
+        strings=vocab.strings,
+        attr=vectors.attr,
+        **{setting: getattr(vectors, setting) for setting in settings},
+    )
+    shared.key2row = vectors.key2row
+    return shared
 
 
 def make_name_docs(

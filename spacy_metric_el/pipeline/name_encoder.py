@@ -1,6 +1,7 @@
 """Names to vectors, through the encoder that the pipeline already has."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from spacy.language import Language
@@ -34,6 +35,9 @@ class NameEncoder:
     def __init__(self, model: Model, upstream: Upstream) -> None:
         self.model = model
         self.upstream = upstream
+        self._tokenizer_copy: Tokenizer | None = None
+        self._copied_from: tuple = ()
+        self._n_tokenized = 0
 
     def encode(self, names: Sequence[NameText], *, progress: str = "") -> np.ndarray:
         """Encode names for an index.
@@ -99,15 +103,17 @@ class NameEncoder:
     def _batches(self, names: Sequence[NameText], progress: str) -> Iterator[tuple]:
         lengths = [len(name.surface) + len(name.rest) + 2 for name in names]
         nlp = self._pipeline()
-        tokenizer, n_tokenized = self._tokenizer(nlp), 0
         show = bool(progress) and len(names) >= PROGRESS_FROM
         with tqdm(
-            total=len(names), desc=progress, unit=" names", disable=not show, leave=False
+            total=len(names),
+            desc=progress,
+            unit=" names",
+            disable=None if show else True,
+            leave=False,
         ) as bar:
             for batch in length_batches(lengths, CHARACTERS_PER_BATCH):
-                if n_tokenized > NAMES_PER_VOCAB:
-                    tokenizer, n_tokenized = self._tokenizer(nlp), 0
-                n_tokenized += len(batch)
+                tokenizer = self._tokenizer(nlp)
+                self._n_tokenized += len(batch)
                 yield batch, *make_name_docs([names[i] for i in batch], tokenizer)
                 bar.update(len(batch))
 
@@ -117,6 +123,19 @@ class NameEncoder:
             raise MetricELError(Errors.E002.format(name=self.upstream.component_name))
         return nlp
 
-    @staticmethod
-    def _tokenizer(nlp: Language) -> Tokenizer | Callable:
-        return throwaway_tokenizer(nlp) or nlp.make_doc
+    def _tokenizer(self, nlp: Language) -> Tokenizer | Callable:
+        """Copy the pipeline's tokenizer, if it is another one or the copy's vocabulary is full.
+
+        A copy takes 0.1 s, for spaCy's special cases; more than a training step's names.
+        """
+        source = _tokenizer_state(nlp.tokenizer)
+        if source != self._copied_from or self._n_tokenized > NAMES_PER_VOCAB:
+            self._tokenizer_copy = throwaway_tokenizer(nlp)
+            self._copied_from, self._n_tokenized = source, 0
+        return self._tokenizer_copy or nlp.make_doc
+
+
+def _tokenizer_state(tokenizer: Any) -> tuple:
+    names = ("prefix_search", "suffix_search", "infix_finditer", "token_match", "url_match")
+    rules = getattr(tokenizer, "rules", None) or ()
+    return (tokenizer, len(rules), *(getattr(tokenizer, name, None) for name in names))

@@ -1,0 +1,93 @@
+"""What a knowledge base on disk holds, for people and for programs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import srsly
+
+if TYPE_CHECKING:
+    from ..kb import FaissKnowledgeBase
+    from ..kb.vectors import RowVectors
+
+
+def describe_kb(path: Path) -> dict[str, Any]:
+    """Describe a knowledge base.
+
+    path (Path): Its folder.
+    RETURNS (dict[str, Any]): Counts, sizes, vectors (None without) and the manifest.
+    RAISES (MetricELError): E132 to E135 for a folder that is none, or is damaged.
+    """
+    from ..kb import FaissKnowledgeBase
+    from ..kb.storage import MANIFEST
+
+    kb = FaissKnowledgeBase.from_disk(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    sizes = {file.relative_to(path).as_posix(): file.stat().st_size for file in files}
+    return {
+        **count_kb(kb),
+        "vectors": _describe_vectors(kb.vectors) if kb.vectors is not None else None,
+        "bytes": sum(sizes.values()),
+        "files": sizes,
+        "manifest": srsly.read_json(path / MANIFEST),
+    }
+
+
+def count_kb(kb: "FaissKnowledgeBase") -> dict[str, int]:
+    """Count what a knowledge base holds.
+
+    kb (FaissKnowledgeBase): The knowledge base.
+    RETURNS (dict[str, int]): Concepts, names (distinct in their normal form), names
+        of several concepts, definitions, and uses of names in training corpora.
+    """
+    records = kb.records
+    links = records.name_offsets[1:] - records.name_offsets[:-1]
+    return {
+        "concepts": records.n_entities,
+        "names": records.n_names,
+        "ambiguous_names": int((links > 1).sum()),
+        "definitions": records.n_entities - records.entities["definition"].null_count,
+        "counted_mentions": int(records.name_counts.sum()),
+    }
+
+
+def count_rows(summary: dict[str, Any]) -> dict[str, str]:
+    """RETURNS (dict[str, str]): The lines of a table on the counts of `describe_kb`."""
+    lines = {
+        "Concepts": f"{summary['concepts']:,}",
+        "Names": f"{summary['names']:,} ({summary['ambiguous_names']:,} of several concepts)",
+        "Definitions": f"{summary['definitions']:,}",
+        "Counted mentions": f"{summary['counted_mentions']:,}",
+    }
+    vectors = summary["vectors"]
+    if vectors is None:
+        return {**lines, "Rows": "none: no pipeline has encoded the names yet"}
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in vectors["rows"].items())
+    return {**lines, "Rows": f"{sum(vectors['rows'].values()):,} ({kinds})"}
+
+
+def format_bytes(size: float) -> str:
+    """RETURNS (str): A size in the unit that suits it."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
+        size /= 1024
+    return f"{size:,.1f} GiB"
+
+
+def _describe_vectors(vectors: "RowVectors") -> dict[str, Any]:
+    return {
+        "rows": vectors.counts(),
+        "width": vectors.width,
+        "index": _index_type(vectors.index),
+        "fingerprint": vectors.fingerprint,
+    }
+
+
+def _index_type(index: Any) -> str:
+    import faiss
+
+    found = faiss.downcast_index(index)
+    name = type(found).__name__
+    if not isinstance(found, faiss.IndexRefine):
+        return name
+    return f"{name}({_index_type(found.base_index)}, {_index_type(found.refine_index)})"

@@ -1,0 +1,249 @@
+"""`kb build`, `kb info` and `kb search`."""
+
+import json
+import shutil
+
+import pytest
+import srsly
+
+from spacy_metric_el.kb import FaissKnowledgeBase
+
+from ..util import VOCABULARY, make_nlp, write_jsonl
+
+
+@pytest.fixture
+def output(tmp_path):
+    return tmp_path / "out" / "built.kb"
+
+
+@pytest.fixture
+def encoded(files, output):
+    """A knowledge base with vectors of the pipeline that listens."""
+    shutil.copytree(files.listener_kb, output)
+    return output
+
+
+def left_behind(output):
+    """RETURNS (list[str]): What there is beside the folder that was asked for."""
+    return [path.name for path in output.parent.glob("*")] if output.parent.exists() else []
+
+
+# --- build ---
+
+
+def test_build_makes_a_knowledge_base(run, files, output):
+    result = run("kb", "build", output, files.vocabulary)
+    assert result.exit_code == 0
+    assert "Built" in result.output
+    assert str(output) in result.output
+    assert "none: no pipeline has encoded the names yet" in result.output
+    kb = FaissKnowledgeBase.from_disk(output)
+    assert list(kb) == [entity.concept_id for entity in VOCABULARY]
+    assert kb.vectors is None
+    (source,) = kb.meta["sources"]
+    assert source["name"] == files.vocabulary.name
+    assert source["bytes"] == files.vocabulary.stat().st_size
+    assert len(source["sha256"]) == 64
+    assert kb.meta["version"]
+    assert str(files.vocabulary.parent) not in (output / "manifest.json").read_text("utf8")
+    assert left_behind(output) == [output.name]
+
+
+def test_build_merges_sources(run, files, output, tmp_path):
+    other = tmp_path / "other.jsonl"
+    write_jsonl(other, [VOCABULARY[4]._replace(canonical_name="Aspro", aliases=[])])
+    assert run("kb", "build", output, files.vocabulary, other).exit_code == 0
+    kb = FaissKnowledgeBase.from_disk(output)
+    assert len(kb) == len(VOCABULARY)
+    assert kb["C05"].canonical_name == "aspirin"
+    assert "Aspro" in kb["C05"].aliases
+
+
+def test_build_reads_the_format_it_is_told(run, files, output, tmp_path):
+    odd = tmp_path / "vocabulary.bin"
+    shutil.copy(files.vocabulary, odd)
+    assert run("kb", "build", output, odd, "--format", "jsonl").exit_code == 0
+
+
+def test_build_takes_own_ids_with_an_empty_prefix(run, output, tmp_path):
+    source = tmp_path / "small.obo"
+    source.write_text("format-version: 1.2\n\n[Term]\nid: HP:1\nname: fever\n", encoding="utf8")
+    assert run("kb", "build", output, source, "--id-prefix", "").exit_code == 0
+    assert list(FaissKnowledgeBase.from_disk(output)) == ["HP:1"]
+
+
+@pytest.mark.parametrize("as_docbin", [False, True], ids=["pubtator", "docbin"])
+def test_build_counts_mentions(run, files, output, tmp_path, as_docbin):
+    corpus = files.train
+    if as_docbin:
+        corpus = tmp_path / "train.spacy"
+        run("convert", files.train, corpus)
+    assert run("kb", "build", output, files.vocabulary, "--mentions", corpus).exit_code == 0
+    kb = FaissKnowledgeBase.from_disk(output)
+    assert dict(kb.lookup("cold"))["C03"] == pytest.approx(2.5 / 3)
+    assert {concept for concept, _ in kb.lookup("fever and headache")} == {"C07", "C08"}
+    assert kb["C77"].canonical_name == "zorblax"
+    assert [source["name"] for source in kb.meta["mentions"]] == [corpus.name]
+    assert kb.records.name_counts.sum() == 6
+
+
+def test_build_with_a_model_encodes(run, files, output):
+    assert run("kb", "build", output, files.vocabulary, "--model", files.listener).exit_code == 0
+    kb = FaissKnowledgeBase.from_disk(output)
+    with_definition = sum(entity.definition is not None for entity in VOCABULARY)
+    expected = {"name": kb.records.n_names, "entity": with_definition, "prototype": 0}
+    assert kb.vectors.counts() == expected
+    assert (
+        kb.vectors.fingerprint
+        == FaissKnowledgeBase.from_disk(files.listener_kb).vectors.fingerprint
+    )
+    assert left_behind(output) == [output.name]
+
+
+def test_build_with_prototypes(run, files, output):
+    options = ["--mentions", files.train, "--model", files.listener, "--prototypes"]
+    result = run("kb", "build", output, files.vocabulary, *options)
+    assert result.exit_code == 0
+    FaissKnowledgeBase.verify(output)
+    counts = FaissKnowledgeBase.from_disk(output).vectors.counts()
+    # C01, C03, C77, C07 and C08 are mentioned.
+    assert counts["prototype"] >= 5
+    assert f"prototype {counts['prototype']}" in result.output
+
+
+def test_build_replaces_a_knowledge_base(run, files, encoded):
+    assert run("kb", "build", encoded, files.vocabulary).exit_code == 0
+    assert FaissKnowledgeBase.from_disk(encoded).vectors is None
+
+
+def test_build_replaces_nothing_else(run, fails, files, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf8")
+    fails("E138", "kb", "build", tmp_path, files.vocabulary)
+    fails("E138", "kb", "build", tmp_path / "notes.txt", files.vocabulary)
+    assert (tmp_path / "notes.txt").read_text(encoding="utf8") == "mine"
+
+
+def test_build_that_fails_leaves_what_was_there(fails, files, encoded, tmp_path):
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"concept_id": "C1"\n', encoding="utf8")
+    before = sorted(path.name for path in encoded.rglob("*"))
+    fails("E101", "kb", "build", encoded, files.vocabulary, broken)
+    assert sorted(path.name for path in encoded.rglob("*")) == before
+    assert left_behind(encoded) == [encoded.name]
+
+
+def test_build_that_fails_while_encoding_leaves_nothing(fails, files, output, tmp_path):
+    # Never initialized: the component that the linker listens to has no width.
+    nlp = make_nlp("listener")
+    nlp.to_disk(tmp_path / "raw")
+    fails("E004", "kb", "build", output, files.vocabulary, "--model", tmp_path / "raw")
+    assert left_behind(output) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "options"),
+    [
+        ("E301", ["--model", "no_such_pipeline"]),
+        ("E303", ["--model", "{no_linker}"]),
+        ("E103", ["--mentions", "no_such.pubtator"]),
+        ("E305", ["--mentions", "{vocabulary}"]),
+        ("E309", ["--prototypes"]),
+        ("E309", ["--prototypes", "--mentions", "{train}"]),
+        ("E104", ["--format", "xls"]),
+        ("E312", ["--gpu-id", "99"]),
+    ],
+)
+def test_build_errors(fails, files, output, code, options):
+    options = [option.format(**vars(files)) for option in options]
+    fails(code, "kb", "build", output, files.vocabulary, *options)
+    assert left_behind(output) == []
+
+
+def test_build_without_a_source(fails, files, output, tmp_path):
+    fails("E103", "kb", "build", output, files.vocabulary, tmp_path / "no_such.obo")
+
+
+def test_what_the_file_system_refuses_is_one_line_too(fails, files):
+    blocked = files.vocabulary / "built.kb"
+    fails("E302", "kb", "build", blocked, files.vocabulary)
+
+
+# --- info ---
+
+
+def test_info_shows_a_table(run, encoded):
+    result = run("kb", "info", encoded, "--verify")
+    assert result.exit_code == 0
+    fingerprint = FaissKnowledgeBase.from_disk(encoded).vectors.fingerprint
+    for text in ("Concepts", "IndexFlat", fingerprint, "index.faiss"):
+        assert text in result.output
+    assert "All files have their checksums" in result.output
+
+
+def test_info_as_json(run, files, encoded):
+    summary = json.loads(run("kb", "info", encoded, "--json").stdout)
+    assert summary["concepts"] == len(VOCABULARY)
+    assert summary["names"] == 19
+    assert summary["ambiguous_names"] == 3
+    assert summary["definitions"] == 2
+    assert summary["vectors"]["rows"] == {"name": 19, "entity": 2, "prototype": 0}
+    assert summary["bytes"] == sum(summary["files"].values())
+    assert summary["manifest"]["entities"] == len(VOCABULARY)
+    assert summary["verified"] is False
+
+
+def test_info_without_vectors(run, files, output):
+    run("kb", "build", output, files.vocabulary)
+    assert json.loads(run("kb", "info", output, "--json").stdout)["vectors"] is None
+    assert files.vocabulary.name in run("kb", "info", output).output
+
+
+def test_info_finds_damage(run, fails, kb_folder):
+    file = kb_folder / "names.arrow"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    fails("E134", "kb", "info", kb_folder, "--verify")
+    file.write_bytes(content[:-1])
+    fails("E134", "kb", "info", kb_folder)
+
+
+def test_info_of_no_knowledge_base(fails, tmp_path):
+    fails("E132", "kb", "info", tmp_path)
+    fails("E132", "kb", "info", tmp_path / "nowhere")
+
+
+# --- search ---
+
+
+def test_search_with_a_fresh_pipeline(run, kb_folder):
+    result = run("kb", "search", kb_folder, "pyrexia", "colds", "--top-k", 2)
+    assert result.exit_code == 0
+    first, second = result.output.split(" colds ")
+    assert "C08" in first
+    assert "1.00" in first
+    assert {"C03", "C04"} <= set(second.split())
+    # The names are encoded once.
+    before = (kb_folder / "vectors" / "index.faiss").stat().st_mtime_ns
+    assert run("kb", "search", kb_folder, "pyrexia").exit_code == 0
+    assert (kb_folder / "vectors" / "index.faiss").stat().st_mtime_ns == before
+
+
+def test_search_with_a_model(run, files, encoded):
+    result = run("kb", "search", encoded, "heart attack", "--model", files.listener, "-k", 1)
+    assert result.exit_code == 0
+    assert "C01" in result.output
+    assert "C02" not in result.output
+
+
+def test_search_never_replaces_vectors(fails, files, encoded):
+    before = srsly.read_json(encoded / "vectors" / "manifest.json")
+    fails("E308", "kb", "search", encoded, "fever")
+    fails("E308", "kb", "search", encoded, "fever", "--model", files.fresh)
+    assert srsly.read_json(encoded / "vectors" / "manifest.json") == before
+
+
+def test_search_errors(fails, files, kb_folder, tmp_path):
+    fails("E132", "kb", "search", tmp_path / "nowhere", "fever")
+    fails("E307", "kb", "search", kb_folder, "fever", " ")
+    fails("E303", "kb", "search", kb_folder, "fever", "--model", files.no_linker)
