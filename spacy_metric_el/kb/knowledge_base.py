@@ -54,6 +54,7 @@ class FaissKnowledgeBase:
         self.vectors = vectors
         self.meta = dict(meta or {})
         self.path: Path | None = None
+        self._stored_vectors: RowVectors | None = None
 
     @classmethod
     def from_entities(
@@ -190,6 +191,7 @@ class FaissKnowledgeBase:
         if self.path is not None and path.exists() and path.resolve() == self.path.resolve():
             if self.vectors is not None:
                 write_vectors(self.vectors, path / VECTORS_FOLDER)
+            self._stored_vectors = self.vectors
             return
         if path.exists() and not (path / MANIFEST).is_file() and any(path.iterdir()):
             raise MetricELError(Errors.E138.format(path=path))
@@ -219,7 +221,7 @@ class FaissKnowledgeBase:
         except (pa.ArrowInvalid, OSError) as err:
             raise MetricELError(Errors.E135.format(path=path, reason=err)) from err
         kb = cls(records, read_vectors(path / VECTORS_FOLDER), meta=manifest["meta"])
-        kb.path = path
+        kb.path, kb._stored_vectors = path, kb.vectors
         return kb
 
     @staticmethod
@@ -262,14 +264,7 @@ class FaissKnowledgeBase:
         """Whether the folder holds these very vectors, so that a worker can map it."""
         if self.path is None or not (self.path / MANIFEST).is_file():
             return False
-        manifest = self.path / VECTORS_FOLDER / MANIFEST
-        if self.vectors is None:
-            return not manifest.is_file()
-        if not manifest.is_file():
-            return False
-        stored = srsly.read_json(manifest)
-        same_rows = stored["rows"] == self.vectors.counts()
-        return stored["fingerprint"] == self.vectors.fingerprint and same_rows
+        return self.vectors is self._stored_vectors
 
 
 def count_mentions(mentions: Iterable[tuple[str, Sequence[str]]]) -> dict[tuple[str, str], int]:

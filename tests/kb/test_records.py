@@ -1,0 +1,215 @@
+import random
+from collections import defaultdict
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spacy_metric_el.errors import MetricELError
+from spacy_metric_el.kb import records as records_module
+from spacy_metric_el.kb.entity import Entity
+from spacy_metric_el.kb.records import (
+    ENTITIES_FILE,
+    NAMES_FILE,
+    build_records,
+    open_records,
+    stable_hash,
+    write_records,
+)
+from spacy_metric_el.names import normalise_name
+
+from .vocabulary import COUNTS, ENTITIES, entities_of, mention_counts, vocabularies
+
+
+def links_of(records):
+    """{(name's key, concept id): count}"""
+    offsets = records.name_offsets
+    keys = records.names["key"].to_pylist()
+    return {
+        (keys[name], records.concept_id(records.name_entities[link])): records.name_counts[link]
+        for name in range(records.n_names)
+        for link in range(offsets[name], offsets[name + 1])
+    }
+
+
+def naive_links(vocabulary, counts):
+    links = defaultdict(int)
+    for cid, aliases in vocabulary.items():
+        for alias in aliases:
+            links[normalise_name(alias), cid] += 0
+    for (text, cid), count in counts.items():
+        links[normalise_name(text), cid] += count
+    return dict(links)
+
+
+def files_of(records, folder):
+    folder.mkdir(exist_ok=True)
+    write_records(records, folder)
+    return {name: (folder / name).read_bytes() for name in (ENTITIES_FILE, NAMES_FILE)}
+
+
+def test_entities_come_in_the_order_of_concept_ids():
+    records = build_records(ENTITIES)
+    entities = list(records.iter_entities())
+    assert [entity.concept_id for entity in entities] == ["C1", "C2", "C3", "C4"]
+    assert entities[0] == Entity(
+        "C1",
+        "Common cold",
+        ["Common cold", "Cold", "acute rhinitis"],
+        ["T047"],
+        "A viral infection.",
+    )
+    assert entities[2].types == ["T047", "T046"]
+    assert entities[3].definition is None
+    assert records.entity(0) == entities[0]
+
+
+def test_names_come_in_the_order_of_their_hashes():
+    records = build_records(ENTITIES, COUNTS)
+    hashes = records.names["hash"].to_pylist()
+    assert hashes == sorted(hashes)
+    assert hashes == [stable_hash(key) for key in records.names["key"].to_pylist()]
+
+
+def test_the_order_of_the_input_changes_no_byte_on_disk(tmp_path):
+    all_counts = {**COUNTS, ("grippe", "C5"): 1, ("Grippe", "C5"): 1, ("GRIPPE", "C1"): 1}
+    expected = files_of(build_records(ENTITIES, all_counts), tmp_path / "expected")
+    for seed in range(5):
+        entities, counts = list(ENTITIES), list(all_counts.items())
+        random.Random(seed).shuffle(entities)
+        random.Random(seed).shuffle(counts)
+        assert files_of(build_records(entities, dict(counts)), tmp_path / "found") == expected
+
+
+def test_the_hash_of_a_name_never_changes():
+    # Files on disk are sorted by it.
+    assert stable_hash("common cold") == 0xA86E09B8AE2A7A2F
+
+
+@given(vocabularies, mention_counts)
+def test_links_and_priors_equal_naive_counting(vocabulary, counts):
+    records = build_records(entities_of(vocabulary), counts)
+    expected = naive_links(vocabulary, counts)
+    assert links_of(records) == expected
+    log_priors = iter(records.log_priors(smoothing=0.5))
+    for key, cid in links_of(records):
+        total = sum(n + 0.5 for (other, _), n in expected.items() if other == key)
+        assert np.exp(next(log_priors)) == pytest.approx((expected[key, cid] + 0.5) / total)
+
+
+@given(vocabularies, mention_counts)
+def test_names_of_entities_are_the_inverse_of_entities_of_names(vocabulary, counts):
+    records = build_records(entities_of(vocabulary), counts)
+    offsets, names = records.entity_offsets, records.entity_names
+    found = {
+        (int(name), entity)
+        for entity in range(records.n_entities)
+        for name in names[offsets[entity] : offsets[entity + 1]]
+    }
+    expected = {
+        (name, int(entity))
+        for name in range(records.n_names)
+        for entity in records.name_entities[slice(*records.name_offsets[name : name + 2])]
+    }
+    assert found == expected
+    assert len(names) == len(expected)
+
+
+@pytest.mark.parametrize("collide", [False, True])
+@settings(max_examples=30)
+@given(vocabulary=vocabularies)
+def test_lookups_hit_and_miss_even_if_all_hashes_collide(collide, vocabulary):
+    with pytest.MonkeyPatch.context() as patch:
+        if collide:
+            patch.setattr(records_module, "stable_hash", lambda text: 7)
+        records = build_records(entities_of(vocabulary))
+        ids = [entity.concept_id for entity in records.iter_entities()]
+        assert [records.entity_index(cid) for cid in ids] == list(range(len(ids)))
+        for cid, aliases in vocabulary.items():
+            for alias in aliases:
+                name = records.name_index(alias)
+                bearers = records.name_entities[slice(*records.name_offsets[name : name + 2])]
+                assert records.entity_index(cid) in bearers
+        for missing in ("", "C", "c1", "C99", " "):
+            assert records.entity_index(missing) == -1
+            assert records.name_index(missing) == -1
+
+
+@pytest.mark.parametrize("text", ["cold", "COLD", "  Cold\n", "ｃｏｌｄ"])
+def test_names_are_looked_up_in_their_normal_form(text):
+    records = build_records(ENTITIES)
+    name = records.name_index(text)
+    assert records.names["key"][name].as_py() == "cold"
+    bearers = records.name_entities[slice(*records.name_offsets[name : name + 2])]
+    assert bearers.tolist() == [0, 1]
+
+
+def test_names_are_kept_as_the_first_concept_writes_them():
+    names = build_records(ENTITIES, COUNTS).name_texts()
+    assert sorted(names) == [
+        "Cold",
+        "Cold temperature",
+        "Common cold",
+        "Flu",
+        "MI",
+        "Mitral insufficiency",
+        "Myocardial infarction",
+        "acute rhinitis",
+        "heart attack",
+    ]
+
+
+def test_concepts_of_the_corpus_alone_are_added_under_their_most_frequent_text():
+    counts = {("flu", "C0"): 2, ("Influenza\n A", "C0"): 3, (" \n", "C8"): 9, ("grippe", "C0"): 2}
+    records = build_records(ENTITIES, counts)
+    assert records.entity(0) == Entity("C0", "Influenza A", ["Influenza A", "flu", "grippe"])
+    assert records.entity_index("C8") == -1
+    assert records.name_texts(records.name_index("influenza a"))[0] == "Influenza A"
+
+
+def test_texts_of_the_corpus_become_names_but_not_aliases():
+    records = build_records(ENTITIES, {("runny nose", "C1"): 2})
+    assert links_of(records)["runny nose", "C1"] == 2
+    assert "runny nose" not in records.entity(0).aliases
+
+
+def test_the_same_concept_twice_is_refused():
+    with pytest.raises(MetricELError) as error:
+        build_records([*ENTITIES, Entity(" C3 ", "Infarct", [])])
+    assert error.value.code == "E130"
+    assert "'C3'" in str(error.value)
+
+
+@pytest.mark.parametrize("counts", [None, {}, {(" ", "C1"): 2}])
+def test_no_concept_at_all_is_refused(counts):
+    with pytest.raises(MetricELError) as error:
+        build_records([], counts)
+    assert error.value.code == "E131"
+
+
+def test_records_of_counts_alone():
+    assert build_records([], {("flu", "C1"): 1}).entity(0).aliases == ["flu"]
+
+
+def test_mapped_tables_equal_those_in_memory(tmp_path):
+    records = build_records(ENTITIES, COUNTS)
+    write_records(records, tmp_path)
+    files = (ENTITIES_FILE, NAMES_FILE)
+    mapped = open_records({f: pa.memory_map(str(tmp_path / f)).read_buffer() for f in files})
+    assert mapped.entities.equals(records.entities)
+    assert mapped.names.equals(records.names)
+    arrays = "name_offsets", "name_entities", "name_counts", "entity_offsets", "entity_names"
+    for array in arrays:
+        assert getattr(mapped, array).tolist() == getattr(records, array).tolist()
+        assert getattr(mapped, array).dtype == getattr(records, array).dtype
+    assert mapped.log_priors().tolist() == records.log_priors().tolist()
+    assert mapped.entity_index("C3") == records.entity_index("C3") == 2
+
+
+@given(start=st.integers(0, 9), length=st.integers(0, 9))
+def test_name_texts_of_a_stretch(start, length):
+    records = build_records(ENTITIES, COUNTS)
+    stretch = records.name_texts()[start : start + length]
+    assert records.name_texts(start, min(start + length, records.n_names)) == stretch

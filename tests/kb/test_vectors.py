@@ -1,0 +1,127 @@
+import os
+
+import faiss
+import numpy as np
+import pytest
+
+from spacy_metric_el.errors import MetricELError
+from spacy_metric_el.kb.index import search_index
+from spacy_metric_el.kb.ranking import ENTITY_ROW, NAME_ROW, PROTOTYPE_ROW
+from spacy_metric_el.kb.storage import write_manifest
+from spacy_metric_el.kb.vectors import (
+    INDEX_FILE,
+    ROWS_FILE,
+    make_row_vectors,
+    read_vectors,
+    with_rows,
+    write_vectors,
+)
+
+from .vocabulary import unit_vectors
+
+KINDS = np.asarray([NAME_ROW, NAME_ROW, NAME_ROW, ENTITY_ROW, PROTOTYPE_ROW, PROTOTYPE_ROW])
+REFS = np.asarray([0, 1, 2, 0, 1, 1])
+
+
+@pytest.fixture
+def vectors():
+    return make_row_vectors(unit_vectors(6), KINDS, REFS, "encoder 1")
+
+
+@pytest.fixture
+def folder(vectors, tmp_path):
+    write_vectors(vectors, tmp_path / "vectors")
+    return tmp_path / "vectors"
+
+
+def code_of_reading(folder):
+    with pytest.raises(MetricELError) as error:
+        read_vectors(folder)
+    return error.value.code
+
+
+def test_rows_are_counted_by_kind(vectors):
+    assert vectors.counts() == {"name": 3, "entity": 1, "prototype": 2}
+    assert (vectors.n_rows, vectors.width) == (6, 4)
+    assert vectors.kinds.dtype == np.uint8
+    assert vectors.refs.dtype == np.int32
+
+
+def test_a_factory_can_be_asked_for():
+    vectors = make_row_vectors(unit_vectors(6), KINDS, REFS, "encoder 1", factory="SQfp16")
+    assert isinstance(vectors.index, faiss.IndexScalarQuantizer)
+
+
+def test_vectors_come_back_from_disk(vectors, folder):
+    found = read_vectors(folder)
+    assert found.kinds.tolist() == KINDS.tolist()
+    assert found.refs.tolist() == REFS.tolist()
+    assert found.fingerprint == "encoder 1"
+    queries = unit_vectors(5, seed=1)
+    for ours, theirs in zip(
+        search_index(vectors.index, queries, 3), search_index(found.index, queries, 3), strict=True
+    ):
+        assert ours.tolist() == theirs.tolist()
+
+
+def test_no_folder_no_vectors(tmp_path):
+    assert read_vectors(tmp_path) is None
+    assert read_vectors(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("name", [INDEX_FILE, ROWS_FILE])
+def test_files_cut_short(folder, name):
+    os.truncate(folder / name, (folder / name).stat().st_size - 1)
+    assert code_of_reading(folder) == "E134"
+
+
+@pytest.mark.parametrize(
+    ("name", "position"), [(INDEX_FILE, 0), (INDEX_FILE, 8), (ROWS_FILE, 0), (ROWS_FILE, 50)]
+)
+def test_damaged_files_of_the_right_size(folder, name, position):
+    content = (folder / name).read_bytes()
+    damaged = content[:position] + b"\xff" * (len(content) - position)
+    (folder / name).write_bytes(damaged)
+    assert code_of_reading(folder) == "E135"
+
+
+def test_a_flipped_byte_in_the_rows(folder):
+    content = bytearray((folder / ROWS_FILE).read_bytes())
+    content[content.index(KINDS.astype(np.uint8).tobytes())] ^= 1
+    (folder / ROWS_FILE).write_bytes(content)
+    assert code_of_reading(folder) == "E135"
+
+
+@pytest.mark.parametrize("cut", ["kinds", "refs"])
+def test_rows_that_do_not_fit_the_index(folder, cut):
+    rows = {"kinds": KINDS, "refs": REFS}
+    np.savez(folder / ROWS_FILE, **{**rows, cut: rows[cut][:-1]})
+    write_manifest(folder, {"fingerprint": "encoder 1"})
+    assert code_of_reading(folder) == "E135"
+
+
+def test_writing_again_replaces_vectors_that_are_mapped(vectors, folder):
+    mapped = read_vectors(folder)
+    fewer = make_row_vectors(unit_vectors(2, seed=7), KINDS[:2], REFS[:2], "encoder 2")
+    write_vectors(fewer, folder)
+    assert read_vectors(folder).n_rows == 2
+    assert read_vectors(folder).fingerprint == "encoder 2"
+    queries = unit_vectors(3, seed=1)
+    expected = search_index(vectors.index, queries, 6)[0].tolist()
+    assert search_index(mapped.index, queries, 6)[0].tolist() == expected
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_rows_are_appended_and_the_old_index_stays(vectors, folder, mapped):
+    start = read_vectors(folder) if mapped else vectors
+    new = unit_vectors(2, seed=3)
+    found = with_rows(start, new, PROTOTYPE_ROW, np.asarray([4, 2]))
+    assert found.kinds.tolist() == [*KINDS, PROTOTYPE_ROW, PROTOTYPE_ROW]
+    assert found.refs.tolist() == [*REFS, 4, 2]
+    assert found.fingerprint == "encoder 1"
+    assert (found.kinds.dtype, found.refs.dtype) == (np.uint8, np.int32)
+    queries = np.concatenate((unit_vectors(6), new))
+    assert search_index(found.index, queries, 1)[1].ravel().tolist() == list(range(8))
+    assert (start.n_rows, found.n_rows) == (6, 8)
+    write_vectors(found, folder)
+    assert read_vectors(folder).n_rows == 8
