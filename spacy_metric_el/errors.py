@@ -41,7 +41,7 @@ class MetricELWarning(_CodedMessage, UserWarning):
 class Errors(metaclass=_Coded):
     # fmt: off
     # Pipeline and model
-    E001 = "The linker '{name}' has no knowledge base. Call `linker.load_kb(path)`, `linker.set_kb(kb)`, or set `kb` in [initialize.components.{name}]."
+    E001 = "The linker '{name}' has no knowledge base. Call `linker.load_kb(path)`, `linker.set_kb(kb)`, set `kb_loader` in [initialize.components.{name}], or give --kb on the command line."
     E002 = "The linker '{name}' is in no pipeline, or the pipeline has no component that feeds its listener. Add the linker to a pipeline with the tok2vec or transformer that its config names as upstream."
     E003 = "The linker '{name}' got documents that have not been through its upstream component '{upstream}'. Is that component disabled? Without it every mention would get an arbitrary link."
     E004 = "The linker '{name}' is not initialized, and its upstream component is not either. Call `nlp.initialize()` or load a trained pipeline first."

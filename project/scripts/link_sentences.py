@@ -40,7 +40,7 @@ def main(model: Path, kb: Path, sentences: Path, page: Path) -> None:
         for ent in doc.ents:
             name = linker.kb[ent.kb_id_].canonical_name if ent.kb_id_ in linker.kb else ""
             rows.append((ent.text, ent.kb_id_, name, f"{ent._.kb_ents[0][1]:.2f}"))
-    msg.text(table(rows, header=("Mention", "CUI", "Name", "Score"), divider=True))
+    print(table(rows, header=("Mention", "CUI", "Name", "Score"), divider=True))
     page.parent.mkdir(parents=True, exist_ok=True)
     rendered = [
         {
@@ -50,7 +50,9 @@ def main(model: Path, kb: Path, sentences: Path, page: Path) -> None:
                 {
                     "start": ent.start_char,
                     "end": ent.end_char,
-                    "label": linker.kb[ent.kb_id_].canonical_name if ent.kb_id_ in linker.kb else "",
+                    "label": linker.kb[ent.kb_id_].canonical_name
+                    if ent.kb_id_ in linker.kb
+                    else "",
                     "kb_id": ent.kb_id_,
                     "kb_url": "#",
                 }

@@ -52,7 +52,8 @@ def gather_split(source: Path, split: str, target: Path) -> None:
             exits=1,
         )
     wanted = set(ids.read_text(encoding="utf8").split())
-    blocks = gzip.open(published, "rt", encoding="utf8").read().strip().split("\n\n")
+    with gzip.open(published, "rt", encoding="utf8") as file:
+        blocks = file.read().strip().split("\n\n")
     kept = [block for block in blocks if block.partition("|")[0].strip() in wanted]
     target.unlink(missing_ok=True)
     target.write_text("\n\n".join(kept) + "\n", encoding="utf8")

@@ -55,7 +55,9 @@ def main(output: Path, dev_share: float = 0.03, test_share: float = 0.15, seed: 
         for i, name in enumerate(names):
             ids = "|".join(f"UMLS:{concept_id}" for concept_id in sorted(concepts_of[name]))
             doc_id = f"{split}{i}"
-            blocks.append(f"{doc_id}|t|{name}\n{doc_id}\t0\t{len(name)}\t{name}\tPHENOTYPE\t{ids}\n")
+            blocks.append(
+                f"{doc_id}|t|{name}\n{doc_id}\t0\t{len(name)}\t{name}\tPHENOTYPE\t{ids}\n"
+            )
         (output / f"{split}.pubtator").write_text("\n".join(blocks), encoding="utf8")
     msg.good(
         f"{len(vocabulary)} concepts; held out {n_dev} synonyms for development "

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import srsly
 import typer
-from wasabi import msg
 
 from spacy_metric_el.evaluation.report import format_metrics, markdown_table
 
 
-def main(runs: list[str], markdown: Path = typer.Option(None, help="Also write a Markdown table")) -> None:
+def main(
+    runs: list[str], markdown: Path = typer.Option(None, help="Also write a Markdown table")
+) -> None:
     """Print one row per RUN, each given as "name=path/to/metrics.json"."""
     rows = {}
     for run in runs:
@@ -18,7 +19,7 @@ def main(runs: list[str], markdown: Path = typer.Option(None, help="Also write a
         if "exact_lookup" in metrics and "exact lookup" not in rows:
             rows["exact lookup"] = metrics["exact_lookup"]
         rows[name] = metrics
-    msg.text(format_metrics(rows))
+    print(format_metrics(rows))
     if markdown is not None:
         markdown.parent.mkdir(parents=True, exist_ok=True)
         markdown.write_text(markdown_table(rows) + "\n", encoding="utf8")

@@ -71,7 +71,7 @@ class PrototypeTriplet:
     def __init__(
         self,
         *,
-        margin: float = 0.2,
+        margin: float = 0.5,
         negatives: int = 4,
         radius_mean: float = 0.8,
         radius_spread: float = 0.1,

@@ -36,6 +36,16 @@ def is_frozen(listener: Model) -> bool:
     return getattr(listener, "_batch_id", None) is None
 
 
+def release(listener: Model) -> None:
+    """Let go of what the upstream sent for an update.
+
+    A `Tok2VecListener` keeps its last batch: it could not be pickled, and once its
+    upstream is frozen it would still ask for the old batch.
+    """
+    if isinstance(listener, Tok2VecListener):
+        listener.receive(None, None, None)  # type: ignore[arg-type]
+
+
 def missing_states(listener: Model, docs: Sequence[Doc]) -> bool:
     """RETURNS (bool): Whether a document with tokens has not been through the upstream."""
     if isinstance(listener, Tok2VecListener):

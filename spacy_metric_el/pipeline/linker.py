@@ -89,7 +89,7 @@ class MetricEntityLinker(TrainablePipe):
         nil: str = "NIL",
         top_k: int = 10,
         search_rows: int = 64,
-        prior_weight: float = 0.02,
+        prior_weight: float = 0.01,
         names_per_entity: int = 3,
         negatives_per_entity: int = 4,
         entity_rows: bool = True,

@@ -138,4 +138,7 @@ class NameEncoder:
 def _tokenizer_state(tokenizer: Any) -> tuple:
     names = ("prefix_search", "suffix_search", "infix_finditer", "token_match", "url_match")
     rules = getattr(tokenizer, "rules", None) or ()
-    return (tokenizer, len(rules), *(getattr(tokenizer, name, None) for name in names))
+    vectors = getattr(getattr(tokenizer, "vocab", None), "vectors", None)
+    # The copy holds on to both parts, so their ids are not given away again.
+    tables = id(getattr(vectors, "data", None)), id(getattr(vectors, "key2row", None))
+    return (tokenizer, len(rules), *tables, *(getattr(tokenizer, name, None) for name in names))

@@ -14,6 +14,7 @@ from ..learning.losses import LinkingBatch
 from ..learning.mining import leave_own_name_out, make_pool, sample_names
 from ..model.encoder import EncoderInput
 from ..model.pooling import unit_rows
+from ..model.upstream import find_listener, release
 from ..names import normalise_name
 from .name_docs import NameText
 
@@ -123,6 +124,7 @@ def step_gradients(
     vectors, backprop = linker.model.begin_update(EncoderInput(docs, spans, texts))
     if not placed:
         backprop(ops.alloc2f(0, linker.model.get_dim("nO")))
+        _release(linker.model)
         return 0.0
     entities = np.asarray([_known(names, mention) for _, mention in placed], dtype=np.int64)
     drawn = names.draw(
@@ -147,7 +149,14 @@ def step_gradients(
     # Names first: the last backward pass of the mentions lets the upstream finish.
     backprop_names(result.d_names)
     backprop(result.d_mentions)
+    _release(linker.model)
     return result.loss
+
+
+def _release(model: Model) -> None:
+    listener = find_listener(model.get_ref("tok2vec"))
+    if listener is not None:
+        release(listener)
 
 
 def _known(names: TrainingNames, mention: GoldMention) -> int:

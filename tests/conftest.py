@@ -1,0 +1,46 @@
+"""Fixtures that several rooms share."""
+
+import string
+
+import pytest
+
+from .util import VOCABULARY, make_kb
+
+
+@pytest.fixture
+def kb_folder(tmp_path):
+    """A folder with the small vocabulary, without vectors."""
+    path = tmp_path / "small.kb"
+    make_kb(VOCABULARY).to_disk(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory):
+    """A folder with a tiny BERT of random weights, without dropout."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    # On shared cores a tiny model waits for its threads ten times longer than it computes.
+    torch.set_num_threads(1)
+    path = tmp_path_factory.mktemp("bert")
+    letters = string.ascii_lowercase + string.digits + string.punctuation
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]
+    tokens += [f"##{letter}" for letter in letters]
+    vocab = path / "vocab.txt"
+    vocab.write_text("\n".join(tokens), encoding="utf8")
+    BertTokenizerFast(vocab_file=str(vocab), model_max_length=128).save_pretrained(path)
+    config = BertConfig(
+        vocab_size=len(tokens),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(config).save_pretrained(path)
+    return path
