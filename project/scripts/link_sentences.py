@@ -9,6 +9,7 @@ from spacy import displacy
 from spacy.tokens import Doc, Span
 from wasabi import msg, table
 
+CONCEPT_URL = "https://uts.nlm.nih.gov/uts/umls/concept/{}"
 MENTION = re.compile(r"\[([^\]]+)\]")
 
 
@@ -54,7 +55,7 @@ def main(model: Path, kb: Path, sentences: Path, page: Path) -> None:
                     if ent.kb_id_ in linker.kb
                     else "",
                     "kb_id": ent.kb_id_,
-                    "kb_url": "#",
+                    "kb_url": CONCEPT_URL.format(ent.kb_id_),
                 }
                 for ent in doc.ents
             ],
