@@ -50,7 +50,8 @@ class Errors(metaclass=_Coded):
     E007 = "`set_kb` takes a FaissKnowledgeBase or a function that returns one, but got {found}."
     E008 = "Setting `{setting}` of the linker '{name}' is {value}, but must be {expected}."
     E009 = "Document {doc}: the span {start} to {end} holds no token. Spans to link need one token or more."
-    E010 = "The pipeline points to the knowledge base {path}, but there is none. Load one with `linker.load_kb(path)`, or on the command line with --kb."
+    E010 = "The pipeline points to the knowledge base {path}, but it cannot be opened. Load one with `linker.load_kb(path)`, or on the command line with --kb."
+    E011 = "Setting `{setting}` of the metric encoder is {value}, but must be {expected}."
     # Knowledge base
     E101 = "{path}, line {line}: not a JSON record of a concept ({reason})."
     E102 = "Concept '{concept}' has no {missing}. A concept needs an id and a name that are not empty."
@@ -113,6 +114,7 @@ class Warnings(metaclass=_Coded):
     W003 = "{count} prototypes of mentions were made by other weights and are dropped. Make them again: spacy metric-el kb build OUT SOURCE --model MODEL --mentions CORPUS."
     W004 = "{count} of {total} gold concepts are not in the knowledge base; their mentions teach nothing. First: {examples}."
     W005 = "{path}: the vectors could not be kept here ({reason}); they will be made again at the next load."
+    W006 = "The knowledge base of the linker '{name}' lies in no folder, and with `carry_kb = false` the saved pipeline does not hold it. Save it with `linker.kb.to_disk(path)`, and load it with `linker.load_kb(path)`."
     W201 = "{path}, line {line}: document '{doc_id}' repeats an earlier one word for word and is skipped."
     W202 = "{path}: of {mentions} mentions, {expanded} were expanded to whole tokens, {overlapping} overlap a longer one and are only in doc.spans['mentions'], {dropped} could not be placed on tokens and were dropped, and {nil} have no concept id."
     # fmt: on

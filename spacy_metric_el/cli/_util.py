@@ -70,8 +70,12 @@ def load_any_pipeline(model: str | Path) -> "Language":
 
     try:
         return spacy.load(model)
-    except OSError as err:
-        raise MetricELError(Errors.E301.format(model=model, reason=err)) from err
+    except MetricELError:
+        raise
+    except (OSError, ValueError) as err:
+        # Errors of a config span several lines.
+        reason = " ".join(str(err).split())
+        raise MetricELError(Errors.E301.format(model=model, reason=reason)) from err
 
 
 def blank_pipeline(lang: str) -> "Language":

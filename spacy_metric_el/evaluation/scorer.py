@@ -4,9 +4,11 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 from spacy.scorer import Scorer
-from spacy.tokens import Span
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 
+from ..learning.documents import SPANS_KEY
+from ..learning.gold import ID_SEPARATOR
 from .mentions import LinkedMention, reciprocal_rank
 from .metrics import average, recall_at, share
 
@@ -29,16 +31,19 @@ def score_linking(
 ) -> dict[str, Any]:
     """Score the links of predicted entities.
 
-    The `el_*` scores are taken over every gold mention that is linked, and a
-    mention that the pipeline missed counts as wrong. A gold id may be
-    composite, `C1|C2`; any part of it is right. `el_acc` and `el_acc_in_kb`
-    judge the id that was set, so a rightly ranked candidate that the threshold
-    turned into NIL is wrong there; `el_recall_at_{k}` and `el_mrr` judge the
-    candidates in `ent._.kb_ents`, or the id alone where that list is missing.
+    The `el_*` scores are taken over every gold entity that is linked, and one
+    that the pipeline missed counts as wrong. Its ids are those of the mention
+    in its place in the reference's span group "mentions", or its own where the
+    group has none there. They may be composite, `C1|C2`; any part is right.
+    Mentions of the group that are not among the entities, as they overlap
+    others, are left out. `el_acc` and `el_acc_in_kb` judge the id that was set,
+    so a rightly ranked candidate that the threshold turned into NIL is wrong
+    there; `el_recall_at_{k}` and `el_mrr` judge the candidates in
+    `ent._.kb_ents`, or the id alone where that list is missing.
 
-    The `nel_*` scores are spaCy's, which pass over missed mentions (and are
-    therefore higher on a pipeline with its own NER) and compare a composite id
-    only as a whole.
+    The `nel_*` scores are spaCy's, which read the entities alone, pass over
+    missed mentions (and are therefore higher on a pipeline with its own NER)
+    and compare a composite id only as a whole.
 
     examples (Iterable[Example]): The examples to score.
     nil (str): The id that stands for 'no concept', besides the empty one.
@@ -72,24 +77,38 @@ def score_linking(
 def linked_mentions(
     examples: Iterable[Example], *, nil: str = "NIL"
 ) -> list[tuple[LinkedMention, str]]:
-    """Read the gold mentions of examples, each with what was predicted for it.
+    """Read the gold entities of examples, each with what was predicted for it.
 
     examples (Iterable[Example]): The examples; their place is the document id.
     nil (str): The id that stands for 'no concept', besides the empty one.
-    RETURNS (list[tuple[LinkedMention, str]]): Every gold mention with its
+    RETURNS (list[tuple[LinkedMention, str]]): Every gold entity with its
         candidates, and the id that was set on the predicted entity: empty for
         NIL and for a mention that was not predicted.
     """
     pairs = []
     for number, example in enumerate(examples):
         predicted = {(ent.start_char, ent.end_char): ent for ent in example.predicted.ents}
+        composite = _composite_ids(example.reference)
         for ent in example.reference.ents:
-            found = predicted.get((ent.start_char, ent.end_char))
+            place = (ent.start_char, ent.end_char)
+            found = predicted.get(place)
             link = "" if found is None or found.kb_id_ == nil else found.kb_id_
             candidates = () if found is None else _candidates(found, link)
-            gold = frozenset(ent.kb_id_.split("|")) - {nil, ""}
+            gold = frozenset(composite.get(place, ent.kb_id_).split(ID_SEPARATOR)) - {nil, ""}
             pairs.append((LinkedMention(str(number), ent.text, gold, candidates), link))
     return pairs
+
+
+def _composite_ids(reference: Doc) -> dict[tuple[int, int], str]:
+    """Read the ids of the span group "mentions", where the reference has one.
+
+    RETURNS (dict[tuple[int, int], str]): The ids by the first and last character;
+        of several mentions in one place the first, which is the one in `doc.ents`.
+    """
+    ids: dict[tuple[int, int], str] = {}
+    for span in reference.spans.get(SPANS_KEY, ()):
+        ids.setdefault((span.start_char, span.end_char), span.kb_id_)
+    return ids
 
 
 def _candidates(ent: Span, link: str) -> tuple[tuple[str, float], ...]:

@@ -141,16 +141,24 @@ class FaissKnowledgeBase:
         queries (np.ndarray): (n, width) float32, unit length.
         top_k (int): Candidates for each mention.
         prior_weight (float): Weight of log p(entity | name).
-        search_rows (int): Nearest rows to look at; raised to `top_k` if below.
+        search_rows (int): Nearest rows to look at; raised to `top_k` if below, and
+            doubled for mentions whose rows stand for fewer than `top_k` entities.
         RETURNS (list[list[Candidate]]): For each mention concept ids with scores
             between 0 and 1, best first, ties by concept id.
         """
         if not len(queries):
             return []
-        similarities, rows = self.search_rows(queries, max(search_rows, top_k))
-        entities, scores = rank_entities(
-            similarities, rows, self.row_targets(), prior_weight=prior_weight, top_k=top_k
-        )
+        n_rows = self.require_vectors().n_rows
+        entities = np.full((len(queries), top_k), -1, dtype=np.int32)
+        scores = np.zeros((len(queries), top_k), dtype=np.float32)
+        short, k = np.arange(len(queries)), max(search_rows, top_k)
+        while len(short):
+            similarities, rows = self.search_rows(queries[short], k)
+            entities[short], scores[short] = rank_entities(
+                similarities, rows, self.row_targets(), prior_weight=prior_weight, top_k=top_k
+            )
+            short = short[entities[short, -1] < 0] if k < n_rows else short[:0]
+            k *= 2
         ids = self.records.entities["concept_id"]
         unique, inverse = np.unique(entities, return_inverse=True)
         names = [ids[int(entity)].as_py() if entity >= 0 else "" for entity in unique]
@@ -211,7 +219,7 @@ class FaissKnowledgeBase:
         RAISES (MetricELError): E132 to E135 for a folder that is none, is newer, or is damaged.
         """
         path = Path(path)
-        manifest = read_manifest(path)
+        manifest = read_manifest(path, {"meta": dict})
         try:
             buffers = {
                 name: pa.memory_map(str(path / name), "r").read_buffer()

@@ -66,6 +66,11 @@ class Records:
         """RETURNS (int): Number of distinct normalised names."""
         return self.names.num_rows
 
+    @property
+    def has_definitions(self) -> bool:
+        """RETURNS (bool): Whether any entity has a definition."""
+        return self.entities["definition"].null_count < self.n_entities
+
     @cached_property
     def name_offsets(self) -> np.ndarray:
         """RETURNS (np.ndarray): (n_names + 1,) int64; name i's links are offsets[i]:offsets[i + 1]."""

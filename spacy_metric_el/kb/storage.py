@@ -58,13 +58,15 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
     srsly.write_json(folder / MANIFEST, {**header, **content, "files": files})
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path, content: Mapping[str, type] | None = None) -> dict[str, Any]:
     """Read a manifest, and check that the files are there, each of its size.
 
     folder (Path): A folder written with `write_manifest`.
+    content (Mapping[str, type] | None): What else the manifest must hold, and its types.
     RETURNS (dict[str, Any]): The manifest.
     RAISES (MetricELError): E132 without a manifest, E133 for one of another or
-        newer format, E134 for a file that is missing or of another size.
+        newer format or that lacks something, E134 for a file that is missing or
+        of another size.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -78,7 +80,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     found = (manifest.get("format"), manifest.get("format_version"))
     if found[0] != FORMAT or not isinstance(found[1], int) or found[1] > FORMAT_VERSION:
         raise MetricELError(Errors.E133.format(path=path, found=found))
+    for key, kind in {"files": dict, **(content or {})}.items():
+        if not isinstance(manifest.get(key), kind):
+            raise MetricELError(Errors.E133.format(path=path, found=f"no valid `{key}`"))
     for name, entry in manifest["files"].items():
+        if not _is_file_entry(entry):
+            raise MetricELError(Errors.E133.format(path=path, found=f"no valid entry of {name}"))
         file = folder / name
         size = file.stat().st_size if file.is_file() else None
         if size != entry["bytes"]:
@@ -103,6 +110,14 @@ def file_checksum(path: Path) -> str:
     """RETURNS (str): SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_file_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("bytes"), int)
+        and isinstance(entry.get("sha256"), str)
+    )
 
 
 def _umask() -> int:

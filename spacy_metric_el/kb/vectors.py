@@ -109,11 +109,11 @@ def read_vectors(folder: Path) -> RowVectors | None:
 
     folder (Path): As `write_vectors` makes it.
     RETURNS (RowVectors | None): None if the folder holds no vectors.
-    RAISES (MetricELError): E134 or E135 for files that are cut short or do not fit.
+    RAISES (MetricELError): E133 to E135 for files that are cut short or do not fit.
     """
     if not (folder / MANIFEST).is_file():
         return None
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, {"fingerprint": str})
     try:
         index = read_index(str(folder / INDEX_FILE))
         # np.load leaves a file open that it opened itself and cannot read.

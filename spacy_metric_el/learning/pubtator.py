@@ -17,6 +17,8 @@ _ID_SEPARATORS = re.compile(r"[|+,;]")
 _ID_PREFIX = re.compile(r"(?:UMLS|MESH):", re.IGNORECASE)
 _NIL = {"", "-", "-1"}
 _INTEGER = re.compile(r"[0-9]{1,9}")
+_LIKE_INTEGER = re.compile(r"[+-]?[0-9]+")
+_RELATION_FLAGS = {"Novel", "No"}
 
 _Lines = list[tuple[int, str]]
 
@@ -66,13 +68,24 @@ def parse_concept_ids(column: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(id_ for id_ in ids if id_ not in _NIL))
 
 
+def _is_relation(columns: list[str]) -> bool:
+    """Tell a relation, with a type where a mention has an offset, from a bad mention."""
+    if len(columns) not in (4, 5) or _LIKE_INTEGER.fullmatch(columns[1]):
+        return False
+    # With a flag as fifth column, the ids may be numbers (those of genes in BioRED).
+    return (
+        len(columns) == 4
+        or columns[4] in _RELATION_FLAGS
+        or not _LIKE_INTEGER.fullmatch(columns[2])
+    )
+
+
 def _split_line(path: str | Path, number: int, line: str) -> tuple[str, list[str]]:
     """RETURNS (tuple[str, list[str]]): The kind of a line, and its columns from the document id."""
     if section := _SECTION.fullmatch(line):
         return _KINDS[section[2]], [section[1], section[3]]
     columns = line.split("\t")
-    # A relation has a type where a mention has an offset; some have a flag as fifth column.
-    if len(columns) in (4, 5) and not _INTEGER.fullmatch(columns[1]):
+    if _is_relation(columns):
         return "relation", columns
     if 5 <= len(columns) <= 7:
         return "mention", columns

@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 
 from spacy.language import Language
-from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..errors import Errors, MetricELError, Warnings
@@ -27,11 +26,11 @@ def _check_at_least(setting: str, value: int, least: int) -> None:
 
 
 def _make_example(nlp: Language, document: PubTatorDocument) -> tuple[Example, AlignmentCounts]:
-    """Pair the annotated Doc with one that has the same words and nothing else."""
+    """Pair the annotated Doc with one as the tokenizer makes it, without annotations."""
     reference, counts = make_gold_doc(nlp, document)
-    words = [token.text for token in reference]
-    spaces = [bool(token.whitespace_) for token in reference]
-    predicted = Doc(nlp.vocab, words=words, spaces=spaces, user_data={"doc_id": document.doc_id})
+    # Not from the words of the reference: that would lose the norms of the tokenizer.
+    predicted = nlp.make_doc(document.text)
+    predicted.user_data["doc_id"] = document.doc_id
     return Example(predicted, reference), counts
 
 
@@ -117,6 +116,10 @@ class KBSynonymCorpus:
     which draws new names; with 0 or more it keeps all examples in memory.
 
     path (str | Path): A file that `read_entities` can read.
+    format (str | None): Its format, such as `jsonl` or `obo`; told by ending and
+        content if None.
+    id_prefix (str): In formats that refer to concepts by cross references, the
+        prefix of the concept ids.
     min_names (int): Skip concepts with fewer names than that.
     max_names (int): Draw so many names, at each pass anew, from concepts with more.
     label (str): The label of the mentions.
@@ -129,6 +132,8 @@ class KBSynonymCorpus:
         self,
         path: str | Path,
         *,
+        format: str | None = None,
+        id_prefix: str = "UMLS",
         min_names: int = 2,
         max_names: int = 16,
         label: str = "CONCEPT",
@@ -139,6 +144,8 @@ class KBSynonymCorpus:
         _check_at_least("max_names", max_names, min_names)
         _check_at_least("limit", limit, 0)
         self.path = Path(path)
+        self.format = format
+        self.id_prefix = id_prefix
         self.min_names = min_names
         self.max_names = max_names
         self.label = label
@@ -164,7 +171,7 @@ class KBSynonymCorpus:
             raise MetricELError(Errors.E210.format(path=self.path, min_names=self.min_names))
 
     def _iter_entities(self) -> Iterator[Entity]:
-        entities = read_entities(self.path)
+        entities = read_entities(self.path, format=self.format, id_prefix=self.id_prefix)
         return (entity for entity in entities if len(entity.aliases) >= self.min_names)
 
     def _draw_names(self, entity: Entity, draw: random.Random) -> list[str]:

@@ -8,6 +8,7 @@ from spacy.tokens import Doc
 from thinc.api import Model
 from thinc.types import Floats2d
 
+from ..errors import Errors, MetricELError
 from .head import metric_head
 
 
@@ -46,7 +47,7 @@ def build_metric_encoder(
     context_width (int): Width of the context channel.
     surface_width (int): Width of the surface channel.
     context_share (float): The gate before training: share of the context channel
-        in a similarity, between 0 and 1.
+        in a similarity, above 0 and below 1.
     ngram_weight_rows (int): Rows of the table of n-gram weights.
     ngram_vector_rows (int): Rows of the table of n-gram vectors.
     ngram_min_size (int): Shortest n-gram, in characters.
@@ -54,7 +55,18 @@ def build_metric_encoder(
     seed (int): Seed of the initialisation.
     RETURNS (Model[EncoderInput, Floats2d]): `EncoderInput` in, unit vectors of
         shape (n, context_width + surface_width), float32, out.
+    RAISES (MetricELError): E011 for a setting out of range.
     """
+    _check_settings(
+        context_width=context_width,
+        surface_width=surface_width,
+        context_share=context_share,
+        ngram_weight_rows=ngram_weight_rows,
+        ngram_vector_rows=ngram_vector_rows,
+        ngram_min_size=ngram_min_size,
+        ngram_max_size=ngram_max_size,
+        seed=seed,
+    )
     head = metric_head(
         context_width=context_width,
         surface_width=surface_width,
@@ -96,3 +108,20 @@ def init(model: Model, X: EncoderInput | None = None, Y: Floats2d | None = None)
     if head.has_dim("nI") is None and tok2vec.has_dim("nO"):
         head.set_dim("nI", tok2vec.get_dim("nO"))
     head.initialize()
+
+
+def _check_settings(*, context_share: float, seed: int, **sizes: int) -> None:
+    wrong: list[tuple[str, float, str]] = [
+        (setting, value, "1 or more") for setting, value in sizes.items() if value < 1
+    ]
+    shortest = sizes["ngram_min_size"]
+    if sizes["ngram_max_size"] < shortest:
+        expected = f"`ngram_min_size` ({shortest}) or more"
+        wrong.append(("ngram_max_size", sizes["ngram_max_size"], expected))
+    # At 0 or 1 the gate has no gradient, and one channel would be lost for good.
+    if not 0 < context_share < 1:
+        wrong.append(("context_share", context_share, "above 0 and below 1"))
+    if seed < 0:
+        wrong.append(("seed", seed, "0 or more"))
+    for setting, value, expected in wrong:
+        raise MetricELError(Errors.E011.format(setting=setting, value=value, expected=expected))

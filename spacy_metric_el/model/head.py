@@ -51,7 +51,7 @@ def metric_head(
         layers=[projection, surface, gate],
         refs={"projection": projection, "surface": surface, "gate": gate},
         dims={"nI": None, "nO": context_width + surface_width},
-        attrs={"context_share": context_share, "seed": seed},
+        attrs={"context_share": context_share, "seed": seed, "fitted": False},
     )
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
-from scipy.sparse import csr_matrix
 from thinc.api import Model, NumpyOps, Ops
 from thinc.types import Floats1d, Floats2d
 
@@ -123,6 +122,9 @@ def _weighted_sum(
 ) -> Floats2d:
     """Y[i] = sum over j with owners[j] == i of w[j] * vectors[ids[j]]."""
     if isinstance(ops, NumpyOps):
+        # Here, as spaCy imports this module for its registry.
+        from scipy.sparse import csr_matrix
+
         table = csr_matrix((w, (owners, ids)), shape=(n_texts, vectors.shape[0]))
         return ops.asarray2f(table @ vectors)
     Y = ops.alloc2f(n_texts, vectors.shape[1])

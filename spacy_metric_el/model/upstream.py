@@ -8,10 +8,9 @@ owned: as a sublayer it would be saved twice, and trained though frozen.
 
 import gc
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from spacy.language import Language
 from spacy.pipeline.tok2vec import Tok2VecListener
 from spacy.tokens import Doc
@@ -63,6 +62,7 @@ class Upstream:
     def __init__(self, component: Any, nlp: Language | None = None) -> None:
         self._component = weakref.ref(component)
         self._nlp = weakref.ref(nlp) if nlp is not None else None
+        self._foreign = 0
 
     def set_pipeline(self, nlp: Language | None) -> None:
         """Remember the pipeline that the linker stands in."""
@@ -84,12 +84,31 @@ class Upstream:
         nlp = self._nlp() if self._nlp is not None else None
         if nlp is not None and self._stands_in(nlp):
             return nlp
-        for candidate in gc.get_objects():
-            # Not isinstance: it asks `__class__`, and some libraries' lazy objects warn at that.
-            if issubclass(type(candidate), Language) and self._stands_in(candidate):
+        for candidate in _living_pipelines():
+            if self._stands_in(candidate):
                 self.set_pipeline(candidate)
                 return candidate
         return None
+
+    def follow(self, docs: Sequence[Doc]) -> None:
+        """Turn to the pipeline that documents come from.
+
+        A sourced linker stands in two pipelines; the vocabulary of the documents
+        tells which one is at work.
+
+        docs (Sequence[Doc]): Of one pipeline.
+        """
+        vocab = docs[0].vocab if docs else None
+        nlp = self._nlp() if self._nlp is not None else None
+        is_known = nlp is not None and nlp.vocab is vocab
+        if vocab is None or is_known or id(vocab) == self._foreign:
+            return
+        for candidate in _living_pipelines():
+            if candidate.vocab is vocab and self._stands_in(candidate):
+                self.set_pipeline(candidate)
+                return
+        # Documents made by hand: their vocabulary is nobody's, and need not be looked for again.
+        self._foreign = id(vocab)
 
     def component(self, listener: Model) -> Any:
         """Find the upstream component of a listener.
@@ -185,6 +204,11 @@ def has_weights(models: Sequence[Model]) -> bool:
     )
 
 
+def _living_pipelines() -> Iterator[Language]:
+    # Not isinstance: it asks `__class__`, and some libraries' lazy objects warn at that.
+    return (obj for obj in gc.get_objects() if issubclass(type(obj), Language))
+
+
 def uses_mixed_precision(models: Sequence[Model]) -> bool:
     """RETURNS (bool): Whether any PyTorch layer scales its gradients (mixed precision)."""
     return any(
@@ -200,11 +224,3 @@ def _layers_behind(tok2vec: Model, listener: Model) -> list[Model]:
         return []
     position = next(i for i, layer in enumerate(tok2vec.layers) if layer is listener)
     return list(tok2vec.layers[position + 1 :])
-
-
-def whole_doc_spans(docs: Sequence[Doc]) -> np.ndarray:
-    """RETURNS (np.ndarray): (n, 3) int spans, each covering all of its document."""
-    spans = np.zeros((len(docs), 3), dtype=np.int64)
-    spans[:, 0] = np.arange(len(docs))
-    spans[:, 2] = [len(doc) for doc in docs]
-    return spans

@@ -39,6 +39,9 @@ logger = logging.getLogger("spacy_metric_el")
 
 Candidates = list[tuple[str, float]]
 
+TOLD_FROM = 20_000
+"""From so many names on, encoding them takes long enough to be worth a warning."""
+
 REPORTED_EXAMPLES = 10_000
 """Examples whose gold concepts are looked for in the knowledge base before training."""
 
@@ -115,6 +118,7 @@ class MetricEntityLinker(TrainablePipe):
             "seed": seed,
         }
         _check_settings(self.name, self.cfg)
+        self._configured = dict(self.cfg)
         self.loss = loss
         self.scorer = scorer
         self._kb: FaissKnowledgeBase | None = None
@@ -122,8 +126,8 @@ class MetricEntityLinker(TrainablePipe):
         self._upstream = Upstream(self, nlp)
         self._name_encoder = NameEncoder(model, self._upstream)
         self._training_names: TrainingNames | None = None
-        # The weights that the vectors of the knowledge base were made by.
-        self._vectors_probe = b""
+        # The weights, and the vectors that they were last found to have made.
+        self._checked: tuple[bytes, Any] = (b"", None)
         if not Span.has_extension("kb_ents"):
             Span.set_extension("kb_ents", default=[])
 
@@ -156,7 +160,8 @@ class MetricEntityLinker(TrainablePipe):
         if not isinstance(loaded, FaissKnowledgeBase):
             raise MetricELError(Errors.E007.format(found=type(loaded).__name__))
         self._kb = loaded
-        self._vectors_probe = b""
+        self._missing_kb = None
+        self._checked = (b"", None)
         self._training_names = None
 
     def load_kb(
@@ -174,7 +179,8 @@ class MetricEntityLinker(TrainablePipe):
 
         path (str | Path): A folder made by `spacy metric-el kb build`.
         reencode (bool): Whether to encode the names if the stored vectors are
-            another encoder's; the result is kept in the folder if it can be written.
+            another encoder's; the result replaces them if the folder can be written,
+            unless prototypes would be lost.
         nlp (Language | None): The pipeline that the linker stands in, where it has
             been moved to another one.
         progress (bool): Whether to show a progress bar.
@@ -185,16 +191,17 @@ class MetricEntityLinker(TrainablePipe):
 
         self._upstream.set_pipeline(nlp)
         kb = FaissKnowledgeBase.from_disk(path)
-        self._initialize_fresh(kb)
+        self._prepare_encoder(kb)
         own = self.fingerprint()
-        if kb.vectors is None or kb.vectors.fingerprint != own:
+        if not self._are_own_vectors(kb, own):
             if not reencode:
                 found = kb.vectors.fingerprint if kb.vectors is not None else None
                 raise MetricELError(Errors.E005.format(path=path, found=found, expected=own))
+            n_prototypes = _count_prototypes(kb)
             self._encode_kb(kb, own, progress=progress)
-            _keep_vectors(kb)
+            _keep_vectors(kb, n_prototypes)
         self.set_kb(kb)
-        self._vectors_probe = probe(self._models())
+        self._checked = (probe(self._models()), kb.vectors)
 
     def fingerprint(self) -> str:
         """RETURNS (str): A digest of all weights that decide a vector."""
@@ -202,13 +209,16 @@ class MetricEntityLinker(TrainablePipe):
 
     def refresh_vectors(self, *, progress: bool = False) -> None:
         """Encode the names again if the weights have changed since they were encoded."""
-        current = probe(self._models())
-        if current == self._vectors_probe and self.kb.vectors is not None:
+        kb = self.kb
+        checked_probe, checked_vectors = self._checked
+        is_known = kb.vectors is not None and kb.vectors is checked_vectors
+        if is_known and probe(self._models()) == checked_probe:
             return
+        self._prepare_encoder(kb)
         own = self.fingerprint()
-        if self.kb.vectors is None or self.kb.vectors.fingerprint != own:
-            self._encode_kb(self.kb, own, progress=progress)
-        self._vectors_probe = current
+        if not self._are_own_vectors(kb, own):
+            self._encode_kb(kb, own, progress=progress)
+        self._checked = (probe(self._models()), kb.vectors)
 
     def refresh_mining_index(self) -> None:
         """Embed the names that hard negatives are mined from with the present weights."""
@@ -219,6 +229,8 @@ class MetricEntityLinker(TrainablePipe):
         """RETURNS (np.ndarray): (n, width) float32 unit vectors of names."""
         from .name_docs import NameText
 
+        if self._kb is not None:
+            self._prepare_encoder(self._kb)
         return self._names().encode([NameText(name) for name in names])
 
     # --- prediction ---
@@ -262,6 +274,7 @@ class MetricEntityLinker(TrainablePipe):
         RETURNS (list[Candidates]): For each span concept ids with scores, best first.
         RAISES (MetricELError): E001, E003, and E009 for a span without tokens.
         """
+        self._upstream.follow(docs)
         self.refresh_vectors(progress=True)
         if not spans:
             return []
@@ -303,22 +316,27 @@ class MetricEntityLinker(TrainablePipe):
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         """Score examples; see `evaluation.scorer`.
 
-        With `use_gold_ents`, the gold mentions are linked on copies of the
-        documents, and the entities of the examples stay what they are.
+        Candidates are looked up on copies of the documents, more of them than
+        `top_k`; with `use_gold_ents`, the copies have the gold mentions. The
+        examples stay what they are.
 
         examples (Iterable[Example]): With predictions.
         RETURNS (dict[str, Any]): The scores, without any where no scorer is set.
         """
+        examples = list(examples)
         validate_examples(examples, "MetricEntityLinker.score")
         if self.scorer is None:
             return {}
-        examples = list(examples)
-        if self.cfg["use_gold_ents"]:
-            examples = [_with_gold_ents(example) for example in examples]
-            docs = [example.predicted for example in examples]
-            for batch in util.minibatch(docs, 32):
-                self.set_annotations(batch, self.predict(batch, top_k=SCORED_CANDIDATES))
-        return self.scorer(examples, nil=self.cfg["nil"], kb=self._kb, **kwargs)
+        use_gold_ents = self.cfg["use_gold_ents"]
+        copies = [_scored_copy(example, gold_ents=use_gold_ents) for example in examples]
+        for batch in util.minibatch([example.predicted for example in copies], 32):
+            found = self.predict(batch, top_k=SCORED_CANDIDATES)
+            if use_gold_ents:
+                self.set_annotations(batch, found)
+            for doc, candidates in zip(batch, found, strict=True):
+                for ent, ent_candidates in zip(doc.ents, candidates, strict=True):
+                    ent._.kb_ents = ent_candidates
+        return self.scorer(copies, nil=self.cfg["nil"], kb=self._kb, **kwargs)
 
     # --- training ---
 
@@ -386,6 +404,7 @@ class MetricEntityLinker(TrainablePipe):
         names = self._names_for_training()
         self._check_mixed_precision()
         losses[self.name] += step_gradients(self, examples, names)
+        self.model.get_ref("head").attrs["fitted"] = True
         if sgd is not None:
             self.finish_update(sgd)
         return losses
@@ -399,6 +418,7 @@ class MetricEntityLinker(TrainablePipe):
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
         """Save the component. The knowledge base goes along, or only its place (`carry_kb`)."""
         path = Path(path)
+        self._refresh_before_saving()
         serialize: dict[str, Callable] = {
             "cfg": lambda p: srsly.write_json(p, self._saved_cfg()),
             "vocab": lambda p: self.vocab.to_disk(p, exclude=exclude),
@@ -413,7 +433,7 @@ class MetricEntityLinker(TrainablePipe):
         from ..kb import FaissKnowledgeBase
 
         deserialize: dict[str, Callable] = {
-            "cfg": lambda p: self._take_saved_cfg(srsly.read_json(p)),
+            "cfg": lambda p: self._take_saved_cfg(srsly.read_json(p), exclude),
             "vocab": lambda p: self.vocab.from_disk(p, exclude=exclude),
             "model": lambda p: self.model.from_bytes(p.read_bytes()),
         }
@@ -425,6 +445,7 @@ class MetricEntityLinker(TrainablePipe):
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         """RETURNS (bytes): The component, with its knowledge base if `carry_kb` is set."""
+        self._refresh_before_saving()
         serialize: dict[str, Callable] = {
             "cfg": lambda: srsly.json_dumps(self._saved_cfg()),
             "vocab": lambda: self.vocab.to_bytes(exclude=exclude),
@@ -439,7 +460,7 @@ class MetricEntityLinker(TrainablePipe):
         from ..kb import FaissKnowledgeBase
 
         deserialize: dict[str, Callable] = {
-            "cfg": lambda b: self._take_saved_cfg(srsly.json_loads(b)),
+            "cfg": lambda b: self._take_saved_cfg(srsly.json_loads(b), exclude),
             "vocab": lambda b: self.vocab.from_bytes(b, exclude=exclude),
             "model": self.model.from_bytes,
             "kb": lambda b: self.set_kb(FaissKnowledgeBase.from_bytes(b)),
@@ -454,24 +475,54 @@ class MetricEntityLinker(TrainablePipe):
     # --- parts ---
 
     def _saved_cfg(self) -> dict[str, Any]:
-        kb_path = self._kb.path if self._kb is not None and not self.cfg["carry_kb"] else None
+        """What the config does not say: settings changed at run time, and learned state."""
+        changed = {
+            key: {"configured": self._configured[key], "changed": value}
+            for key, value in self.cfg.items()
+            if value != self._configured[key]
+        }
+        kb_path = self._missing_kb
+        if self._kb is not None and not self.cfg["carry_kb"]:
+            if self._kb.path is None:
+                message = Warnings.W006.format(name=self.name)
+                warnings.warn(message, MetricELWarning, stacklevel=4)
+            else:
+                kb_path = str(self._kb.path.resolve())
         return {
-            **self.cfg,
+            "changed": changed,
             "loss": self.loss.to_dict() if self.loss is not None else None,
-            "kb_path": str(kb_path.resolve()) if kb_path is not None else None,
+            "kb_path": kb_path,
         }
 
-    def _take_saved_cfg(self, saved: dict[str, Any]) -> None:
+    def _take_saved_cfg(self, saved: dict[str, Any], exclude: Iterable[str]) -> None:
         from ..kb import FaissKnowledgeBase
 
-        loss_state, kb_path = saved.pop("loss", None), saved.pop("kb_path", None)
-        self.cfg.update(saved)
-        if loss_state is not None and self.loss is not None:
-            self.loss.from_dict(loss_state)
-        if kb_path is not None and Path(kb_path).is_dir():
-            self.set_kb(FaissKnowledgeBase.from_disk(kb_path))
-        else:
-            self._missing_kb = kb_path
+        for key, values in saved["changed"].items():
+            # A setting that was overridden at load time is newer than the saved change.
+            if self._configured.get(key) == values["configured"]:
+                self.cfg[key] = values["changed"]
+        if saved["loss"] is not None and self.loss is not None:
+            self.loss.from_dict(saved["loss"])
+        self._missing_kb = saved["kb_path"]
+        if self._missing_kb is not None and "kb" not in exclude:
+            try:
+                self.set_kb(FaissKnowledgeBase.from_disk(self._missing_kb))
+            except MetricELError as err:
+                logger.warning("%s (%s)", Errors.E010.format(path=self._missing_kb), err)
+
+    def _refresh_before_saving(self) -> None:
+        """Bring vectors that go along up to date, if training has left them behind."""
+        carried = self._kb.vectors if self._kb is not None and self.cfg["carry_kb"] else None
+        listens = find_listener(self.model.get_ref("tok2vec")) is not None
+        if carried is not None and (not listens or self._upstream.pipeline() is not None):
+            self.refresh_vectors(progress=True)
+
+    def _are_own_vectors(self, kb: "FaissKnowledgeBase", own: str) -> bool:
+        """Whether a knowledge base has the rows that this linker would make."""
+        if kb.vectors is None or kb.vectors.fingerprint != own:
+            return False
+        wanted = self.cfg["entity_rows"] and kb.records.has_definitions
+        return (kb.vectors.counts()["entity"] > 0) == wanted
 
     def _models(self) -> list[Model]:
         head, tok2vec = self.model.get_ref("head"), self.model.get_ref("tok2vec")
@@ -507,17 +558,18 @@ class MetricEntityLinker(TrainablePipe):
     def _is_initialized(self) -> bool:
         return self.model.get_ref("head").get_ref("projection").has_param("W") is True
 
-    def _initialize_fresh(self, kb: "FaissKnowledgeBase") -> None:
-        if self._is_initialized():
-            return
-        # Layers of the tok2vec draw from the global generator.
-        state = np.random.get_state()
-        np.random.seed(self.cfg["seed"])
-        try:
-            self._initialize_encoder([])
-        finally:
-            np.random.set_state(state)
-        self._fit_channels(kb)
+    def _prepare_encoder(self, kb: "FaissKnowledgeBase") -> None:
+        """Initialize a fresh encoder, and fit one that nothing was learned with yet."""
+        if not self._is_initialized():
+            # Layers of the tok2vec draw from the global generator.
+            state = np.random.get_state()
+            np.random.seed(self.cfg["seed"])
+            try:
+                self._initialize_encoder([])
+            finally:
+                np.random.set_state(state)
+        if not self.model.get_ref("head").attrs["fitted"]:
+            self._fit_channels(kb)
 
     def _initialize_encoder(self, sample: list[Doc]) -> None:
         head, tok2vec = self.model.get_ref("head"), self.model.get_ref("tok2vec")
@@ -549,12 +601,14 @@ class MetricEntityLinker(TrainablePipe):
         from .encode_kb import fit_channels
 
         fit_channels(self._names(), kb, seed=self.cfg["seed"])
+        self.model.get_ref("head").attrs["fitted"] = True
 
     def _encode_kb(self, kb: "FaissKnowledgeBase", own: str, *, progress: bool) -> None:
         from .encode_kb import encode_kb
 
-        logger.info(Warnings.W002.format(names=kb.records.n_names))
-        n_prototypes = kb.vectors.counts()["prototype"] if kb.vectors is not None else 0
+        level = logging.WARNING if kb.records.n_names >= TOLD_FROM else logging.INFO
+        logger.log(level, Warnings.W002.format(names=kb.records.n_names))
+        n_prototypes = _count_prototypes(kb)
         if n_prototypes:
             message = Warnings.W003.format(count=n_prototypes)
             warnings.warn(message, MetricELWarning, stacklevel=3)
@@ -569,28 +623,35 @@ def _encoder_input(docs: list[Doc], spans: Sequence[tuple[int, int, int]]) -> En
     return EncoderInput(docs, table, [docs[i][start:end].text for i, start, end in table])
 
 
-def _with_gold_ents(example: Example) -> Example:
-    """Copy an example, with the gold entities on its predicted side.
+def _scored_copy(example: Example, *, gold_ents: bool) -> Example:
+    """Copy an example to score it, with the gold entities on its predicted side if asked.
 
     States of the upstream components are shared, not copied.
     """
     predicted = example.predicted
-    words = [token.text for token in predicted]
-    spaces = [bool(token.whitespace_) for token in predicted]
-    doc = Doc(predicted.vocab, words=words, spaces=spaces, user_data=dict(predicted.user_data))
+    doc = predicted[:].as_doc() if len(predicted) else Doc(predicted.vocab)
+    doc.user_data = dict(predicted.user_data)
     doc.tensor = predicted.tensor
     copy = Example(doc, example.reference)
-    ents, _ = copy.get_aligned_ents_and_ner()
-    doc.set_ents([Span(doc, ent.start, ent.end, label=ent.label) for ent in ents])
+    if gold_ents:
+        ents, _ = copy.get_aligned_ents_and_ner()
+        doc.set_ents([Span(doc, ent.start, ent.end, label=ent.label) for ent in ents])
     return copy
 
 
-def _keep_vectors(kb: "FaissKnowledgeBase") -> None:
+def _count_prototypes(kb: "FaissKnowledgeBase") -> int:
+    return kb.vectors.counts()["prototype"] if kb.vectors is not None else 0
+
+
+def _keep_vectors(kb: "FaissKnowledgeBase", n_prototypes: int) -> None:
+    """Store new vectors, where that is possible and nothing is lost."""
     if kb.path is None:
         return
     try:
         if not os.access(kb.path, os.W_OK):
             raise PermissionError("the folder is read-only")
+        if n_prototypes:
+            raise PermissionError(f"{n_prototypes} prototypes of another encoder would be lost")
         kb.to_disk(kb.path)
     except OSError as err:
         logger.warning(Warnings.W005.format(path=kb.path, reason=err))

@@ -116,7 +116,7 @@ def step_gradients(
         (i, mention)
         for i, example in enumerate(examples)
         for mention in gold_mentions(example, nil=cfg["nil"])
-        if mention.label not in cfg["labels_discard"] and _known(names, mention) >= 0
+        if mention.label not in cfg["labels_discard"] and _known(names, mention)
     ]
     spans = np.asarray([(i, m.start, m.end) for i, m in placed], dtype=np.int64).reshape(-1, 3)
     texts = [mention.text for _, mention in placed]
@@ -126,7 +126,8 @@ def step_gradients(
         backprop(ops.alloc2f(0, linker.model.get_dim("nO")))
         _release(linker.model)
         return 0.0
-    entities = np.asarray([_known(names, mention) for _, mention in placed], dtype=np.int64)
+    known = [_known(names, mention) for _, mention in placed]
+    entities = np.asarray([concepts[0] for concepts in known], dtype=np.int64)
     drawn = names.draw(
         texts,
         entities,
@@ -135,15 +136,19 @@ def step_gradients(
     )
     name_texts = [NameText(names.records.names["name"][int(name)].as_py()) for name in drawn]
     name_vectors, backprop_names = linker._names().begin_update(name_texts)
-    distinct, owner = np.unique(entities, return_inverse=True)
+    distinct = np.unique(np.concatenate(known))
     pool = make_pool(names.records, distinct, drawn)
+    # A mention of several concepts may go to any of them, and away from none.
+    rows = [np.searchsorted(distinct, concepts) for concepts in known]
+    is_positive = np.stack([pool.bears[row].any(axis=0) for row in rows])
+    is_negative = np.stack([pool.is_safe[row].all(axis=0) for row in rows])
     own = np.asarray([names.records.name_index(text) for text in texts])
     batch = LinkingBatch(
         vectors,
         entities,
         name_vectors,
-        leave_own_name_out(pool.bears[owner], own, drawn),
-        pool.is_safe[owner],
+        leave_own_name_out(is_positive, own, drawn),
+        is_negative,
     )
     result = linker.loss(batch)
     # Names first: the last backward pass of the mentions lets the upstream finish.
@@ -159,6 +164,6 @@ def _release(model: Model) -> None:
         release(listener)
 
 
-def _known(names: TrainingNames, mention: GoldMention) -> int:
-    """The record of a mention's first concept that the vocabulary has, else -1."""
-    return next((e for cid in mention.concept_ids if (e := names.entity(cid)) >= 0), -1)
+def _known(names: TrainingNames, mention: GoldMention) -> list[int]:
+    """The records of a mention's concepts, as far as the vocabulary has them."""
+    return [e for cid in mention.concept_ids if (e := names.entity(cid)) >= 0]

@@ -1,8 +1,13 @@
 """`evaluate`."""
 
+import shutil
+
 import pytest
+import spacy
 import srsly
 from spacy.tokens import DocBin
+
+from ..util import LINKER
 
 KEYS = {
     "mentions",
@@ -104,6 +109,23 @@ def test_evaluate_with_predicted_entities(evaluate, files):
     metrics, _ = evaluate(files.fresh, files.dev, "--use-predicted-ents")
     assert metrics["mentions"] == 6
     assert metrics["recall_at_64"] == pytest.approx(2 / 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("meta.json", '{"lang":'), ("meta.json", "[]"), ("config.cfg", "[nlp")]
+)
+def test_evaluate_a_broken_pipeline(fails, files, tmp_path, name, content):
+    shutil.copytree(files.no_linker, tmp_path / "broken")
+    (tmp_path / "broken" / name).write_text(content, encoding="utf8")
+    fails("E301", "evaluate", tmp_path / "broken", files.dev)
+
+
+def test_evaluate_a_pipeline_with_a_setting_out_of_range(fails, files, tmp_path):
+    shutil.copytree(files.fresh, tmp_path / "broken")
+    config = spacy.util.load_config(files.fresh / "config.cfg")
+    config["components"][LINKER]["model"]["context_share"] = 1.0
+    config.to_disk(tmp_path / "broken" / "config.cfg")
+    fails("E011", "evaluate", tmp_path / "broken", files.dev)
 
 
 def test_evaluate_errors(fails, files, tmp_path):

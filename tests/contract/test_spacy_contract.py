@@ -247,7 +247,6 @@ def test_two_linkers_in_one_pipeline(nlp, kb_folder):
         config={"model": encoder_config(OWN_TOK2VEC), "overwrite": False, "seed": 3},
     )
     other.set_kb(make_kb(VOCABULARY[4:]))
-    other._initialize_fresh(other.kb)
     assert nlp("a heart attack").ents[0].kb_id_ == "C01"
     losses = {}
     nlp.update([make_example(nlp, "a cold", ("cold", "C03"))], losses=losses)

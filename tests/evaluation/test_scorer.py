@@ -1,6 +1,6 @@
 import pytest
 import spacy
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc, DocBin, Span
 from spacy.tokens.underscore import Underscore
 from spacy.training import Example
 
@@ -9,6 +9,8 @@ from spacy_metric_el.evaluation.scorer import (
     make_linking_scorer,
     score_linking,
 )
+from spacy_metric_el.learning.documents import make_gold_doc
+from spacy_metric_el.learning.pubtator import PubTatorDocument, PubTatorMention
 
 WORDS = ["Aspirin", "stops", "pain", "after", "heart", "attack"]
 NLP = spacy.blank("en")
@@ -102,6 +104,37 @@ def test_any_part_of_a_composite_gold_is_right(kb_ents):
     eg = example([(0, 1, "C2", [("C2", 0.9)])], [(0, 1, "C1|C2")])
     scores = score_linking([eg], kb={"C1"})
     assert scores["el_acc"] == scores["el_acc_in_kb"] == scores["el_mrr"] == 1.0
+
+
+def test_ids_of_the_span_group_come_before_those_of_the_entity(no_kb_ents):
+    eg = example(
+        [(0, 1, "C2"), (2, 3, "C3"), (4, 6, "C4")], [(0, 1, "C1"), (2, 3, "C3"), (4, 6, "C9")]
+    )
+    assert score_linking([eg])["el_acc"] == pytest.approx(1 / 3)
+    # The overlapping mention (5, 6) and the second one of (4, 6) are in no entity.
+    places = [(0, 1, "C1|C2"), (4, 6, "C9"), (4, 6, "C4"), (5, 6, "C5")]
+    eg.reference.spans["mentions"] = [
+        Span(eg.reference, start, end, kb_id=kb_id) for start, end, kb_id in places
+    ]
+    gold = [mention.gold for mention, _ in linked_mentions([eg])]
+    assert gold == [{"C1", "C2"}, {"C3"}, {"C9"}]
+    scores = score_linking([eg], kb={"C2", "C3"})
+    assert scores["el_acc"] == scores["el_mrr"] == pytest.approx(2 / 3)
+    assert scores["el_acc_in_kb"] == 1.0
+    assert scores["nel_micro_p"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("through_docbin", [False, True])
+def test_composite_gold_of_a_corpus(no_kb_ents, through_docbin):
+    mention = PubTatorMention(0, 7, "Aspirin", "ENTITY", ("C1", "C2"))
+    gold, _ = make_gold_doc(NLP, PubTatorDocument("1", "Aspirin stops pain", (mention,)))
+    if through_docbin:
+        (gold,) = DocBin(docs=[gold], store_user_data=True).get_docs(NLP.vocab)
+    predicted = NLP.make_doc(gold.text)
+    predicted.ents = [Span(predicted, 0, 1, label="ENTITY", kb_id="C2")]
+    scores = score_linking([Example(predicted, gold)])
+    assert scores["el_acc"] == scores["el_mrr"] == 1.0
+    assert scores["nel_micro_r"] == 0.0
 
 
 def test_accuracy_in_kb(no_kb_ents):

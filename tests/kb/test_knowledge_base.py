@@ -305,6 +305,14 @@ def test_a_newer_folder(saved):
     assert code_of(FaissKnowledgeBase.from_disk, saved) == "E133"
 
 
+@pytest.mark.parametrize("key", ["files", "meta"])
+def test_a_manifest_that_lacks_something(saved, key):
+    manifest = srsly.read_json(saved / MANIFEST)
+    del manifest[key]
+    srsly.write_json(saved / MANIFEST, manifest)
+    assert code_of(FaissKnowledgeBase.from_disk, saved) == "E133"
+
+
 @pytest.mark.parametrize("name", [ENTITIES_FILE, NAMES_FILE, f"vectors/{INDEX_FILE}"])
 def test_files_cut_short(saved, name):
     os.truncate(saved / name, (saved / name).stat().st_size // 2)
@@ -328,7 +336,7 @@ def test_verify_finds_a_flipped_byte(saved, name):
 
 
 def test_the_vectors_alone_are_no_knowledge_base(saved):
-    assert code_of(FaissKnowledgeBase.from_disk, saved / "vectors") == "E135"
+    assert code_of(FaissKnowledgeBase.from_disk, saved / "vectors") == "E133"
 
 
 def test_names_are_stored_in_their_normal_form(kb):

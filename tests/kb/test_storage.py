@@ -139,6 +139,36 @@ def test_a_manifest_of_another_format_or_a_newer_version(folder, changes):
     assert repr(next(iter(changes.values()))) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        None,
+        ["a.bin"],
+        {"a.bin": 100},
+        {"a.bin": {"bytes": 100}},
+        {"a.bin": {"sha256": "e3b0"}},
+        {"a.bin": {"bytes": "100", "sha256": "e3b0"}},
+    ],
+)
+def test_a_manifest_with_a_broken_list_of_files(folder, files):
+    change_manifest(folder, files=files)
+    assert code_of(read_manifest, folder) == "E133"
+    assert code_of(verify_checksums, folder) == "E133"
+
+
+def test_a_manifest_without_a_list_of_files(folder):
+    srsly.write_json(folder / MANIFEST, {"format": FORMAT, "format_version": FORMAT_VERSION})
+    assert code_of(read_manifest, folder) == "E133"
+
+
+def test_a_manifest_without_what_the_caller_needs(folder):
+    assert read_manifest(folder, {"entities": int})["entities"] == 3
+    assert code_of(read_manifest, folder, {"entities": str}) == "E133"
+    with pytest.raises(MetricELError, match="`meta`") as error:
+        read_manifest(folder, {"meta": dict})
+    assert error.value.code == "E133"
+
+
 def test_a_truncated_file(folder):
     os.truncate(folder / "a.bin", 99)
     with pytest.raises(MetricELError) as error:

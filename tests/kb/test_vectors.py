@@ -92,6 +92,11 @@ def test_a_flipped_byte_in_the_rows(folder):
     assert code_of_reading(folder) == "E135"
 
 
+def test_a_manifest_without_a_fingerprint(folder):
+    write_manifest(folder, {"width": 4})
+    assert code_of_reading(folder) == "E133"
+
+
 @pytest.mark.parametrize("cut", ["kinds", "refs"])
 def test_rows_that_do_not_fit_the_index(folder, cut):
     rows = {"kinds": KINDS, "refs": REFS}

@@ -75,6 +75,23 @@ def test_examples_have_bare_words_and_gold_mentions(corpus_path):
     assert len(examples) == 7
 
 
+def test_predicted_docs_keep_the_norms_of_the_tokenizer(tmp_path):
+    text = "It can't be fever"
+    document = tmp_path / "corpus.pubtator"
+    document.write_text(f"1|t|{text}\n1\t12\t17\tfever\tSign\tD1\n")
+    vocabulary = tmp_path / "kb.jsonl"
+    record = {"concept_id": "C1", "canonical_name": text, "aliases": [text]}
+    vocabulary.write_text(json.dumps(record))
+    norms = [token.norm_ for token in NLP.make_doc(text)]
+    assert norms[1:3] == ["can", "not"]
+    for corpus in (PubTatorCorpus(document), KBSynonymCorpus(vocabulary, min_names=1)):
+        (eg,) = corpus(NLP)
+        assert [token.norm_ for token in eg.predicted] == norms
+        assert [token.norm_ for token in eg.reference] == norms
+        assert eg.predicted.user_data["doc_id"] == eg.reference.user_data["doc_id"]
+        assert not eg.predicted.ents
+
+
 def test_a_partial_pass_leaves_the_counts_alone_and_passes_repeat(corpus_path):
     corpus = PubTatorCorpus(corpus_path)
     assert len(list(islice(corpus(NLP), 2))) == 2
@@ -184,6 +201,21 @@ def test_names_are_drawn_anew_at_each_pass_and_alike_for_one_seed(kb_path):
 
 def test_the_limit_of_a_vocabulary_counts_concepts(kb_path):
     assert len(list(KBSynonymCorpus(kb_path, limit=1)(NLP))) == 2
+
+
+def test_the_format_and_id_prefix_of_a_vocabulary_can_be_set(tmp_path):
+    path = tmp_path / "kb.dat"
+    term = '[Term]\nid: X:1\nname: fever\nsynonym: "pyrexia" EXACT []\nxref: {}:7\n'
+    path.write_text("remark: no opening that tells the format\n" + term.format("SCT"))
+    with pytest.raises(MetricELError) as caught:
+        list(KBSynonymCorpus(path)(NLP))
+    assert caught.value.code == "E104"
+    with pytest.raises(MetricELError) as caught:
+        list(KBSynonymCorpus(path, format="obo")(NLP))
+    assert caught.value.code == "E108"
+    examples = list(KBSynonymCorpus(path, format="obo", id_prefix="SCT")(NLP))
+    found = {(eg.reference.text, eg.reference.ents[0].kb_id_) for eg in examples}
+    assert found == {("fever", "7"), ("pyrexia", "7")}
 
 
 def test_a_vocabulary_without_enough_names_is_refused(kb_path):

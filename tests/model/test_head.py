@@ -4,6 +4,7 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from thinc.api import Model
 
+from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.model.encoder import EncoderInput, build_metric_encoder
 from spacy_metric_el.model.head import fit_projection, metric_head
 from spacy_metric_el.model.pooling import pool_spans
@@ -271,3 +272,34 @@ def test_encoder_round_trip(encoder, weights):
     )
     other.from_bytes(encoder.to_bytes())
     assert (other.predict(X) == encoder.predict(X)).all()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("context_share", 0.0),
+        ("context_share", 1.0),
+        ("context_share", -0.1),
+        ("context_share", float("nan")),
+        ("context_width", 0),
+        ("surface_width", 0),
+        ("ngram_weight_rows", 0),
+        ("ngram_vector_rows", 0),
+        ("ngram_min_size", 0),
+        ("ngram_max_size", 1),
+        ("seed", -1),
+    ],
+)
+def test_encoder_settings_out_of_range(setting, value):
+    with pytest.raises(MetricELError) as error:
+        build_metric_encoder(table_tok2vec(), **{setting: value})
+    assert error.value.code == "E011"
+    assert f"`{setting}` of the metric encoder is {value}," in str(error.value)
+
+
+def test_encoder_settings_at_the_edge_of_the_range():
+    sizes = ["context_width", "surface_width", "ngram_weight_rows", "ngram_vector_rows"]
+    sizes += ["ngram_min_size", "ngram_max_size"]
+    model = build_metric_encoder(table_tok2vec(), **dict.fromkeys(sizes, 1), context_share=0.999)
+    model.initialize()
+    assert np.isfinite(model.predict(EncoderInput(docs(3, 0, 3), SPANS, TEXTS))).all()

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -117,3 +119,11 @@ def test_untrained_channel_tells_like_from_unlike():
     Y /= np.linalg.norm(Y, axis=1, keepdims=True)
     assert Y[0] @ Y[1] > 0.9
     assert abs(Y[0] @ Y[2]) < 0.3
+
+
+def test_the_module_is_light():
+    code = (
+        "import sys; import spacy_metric_el.model.surface;"
+        "sys.exit('scipy is imported' if 'scipy' in sys.modules else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,7 +15,6 @@ from spacy_metric_el.model.upstream import (
     is_frozen,
     missing_states,
     uses_mixed_precision,
-    whole_doc_spans,
 )
 from spacy_metric_el.pipeline.name_docs import NameText
 
@@ -370,13 +369,6 @@ def test_mixed_precision_is_seen(build):
     (shim,) = [shim for node in model.walk() for shim in node.shims]
     shim._mixed_precision = True
     assert uses_mixed_precision([model])
-
-
-def test_whole_doc_spans():
-    nlp = spacy.blank("en")
-    spans = whole_doc_spans([nlp.make_doc("a b"), nlp.make_doc("c")])
-    assert spans.tolist() == [[0, 0, 2], [1, 0, 1]]
-    assert whole_doc_spans([]).shape == (0, 3)
 
 
 def test_component_name():
