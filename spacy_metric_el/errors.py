@@ -110,7 +110,7 @@ class Errors(metaclass=_Coded):
 class Warnings(metaclass=_Coded):
     # fmt: off
     W001 = "The linker '{name}' was trained with training.accumulate_gradient = {value}. spaCy then sorts each batch by length and splits it, which tears clusters apart: set it to 1 and use smaller batches."
-    W002 = "The vectors of the knowledge base were made by other weights; {names} names are encoded again."
+    W002 = "The knowledge base has no vectors of the present weights: {names} names are encoded."
     W003 = "{count} prototypes of mentions were made by other weights and are dropped. Make them again: spacy metric-el kb build OUT SOURCE --model MODEL --mentions CORPUS."
     W004 = "{count} of {total} gold concepts are not in the knowledge base; their mentions teach nothing. First: {examples}."
     W005 = "{path}: the vectors could not be kept here ({reason}); they will be made again at the next load."

@@ -41,7 +41,7 @@ def main(model: Path, kb: Path, sentences: Path, page: Path) -> None:
         for ent in doc.ents:
             name = linker.kb[ent.kb_id_].canonical_name if ent.kb_id_ in linker.kb else ""
             rows.append((ent.text, ent.kb_id_, name, f"{ent._.kb_ents[0][1]:.2f}"))
-    print(table(rows, header=("Mention", "CUI", "Name", "Score"), divider=True))
+    print(table(rows, header=("Mention", "CUI", "Name", "Score"), divider=True, max_col=60))
     page.parent.mkdir(parents=True, exist_ok=True)
     rendered = [
         {

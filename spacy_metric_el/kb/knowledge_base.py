@@ -141,8 +141,8 @@ class FaissKnowledgeBase:
         queries (np.ndarray): (n, width) float32, unit length.
         top_k (int): Candidates for each mention.
         prior_weight (float): Weight of log p(entity | name).
-        search_rows (int): Nearest rows to look at; raised to `top_k` if below, and
-            doubled for mentions whose rows stand for fewer than `top_k` entities.
+        search_rows (int): Nearest rows to look at; raised to what `top_k` entities
+            have on average, and doubled for mentions whose rows stand for fewer.
         RETURNS (list[list[Candidate]]): For each mention concept ids with scores
             between 0 and 1, best first, ties by concept id.
         """
@@ -151,7 +151,8 @@ class FaissKnowledgeBase:
         n_rows = self.require_vectors().n_rows
         entities = np.full((len(queries), top_k), -1, dtype=np.int32)
         scores = np.zeros((len(queries), top_k), dtype=np.float32)
-        short, k = np.arange(len(queries)), max(search_rows, top_k)
+        k = max(search_rows, top_k * -(-n_rows // len(self)))
+        short = np.arange(len(queries))
         while len(short):
             similarities, rows = self.search_rows(queries[short], k)
             entities[short], scores[short] = rank_entities(
