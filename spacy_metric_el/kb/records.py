@@ -119,6 +119,10 @@ class Records:
                 return record
         return -1
 
+    def entity_indices(self, concept_ids: Iterable[str]) -> list[int]:
+        """RETURNS (list[int]): The records of those concept ids that the vocabulary has."""
+        return [i for concept_id in concept_ids if (i := self.entity_index(concept_id)) >= 0]
+
     def name_index(self, name: str) -> int:
         """RETURNS (int): The record of a name, compared in its normal form; -1 if there is none."""
         key = normalise_name(name)

@@ -1,7 +1,7 @@
 """The metric encoder: spans of documents, or names, to unit vectors of one space."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from spacy.tokens import Doc
@@ -23,6 +23,22 @@ class EncoderInput(NamedTuple):
     docs: list[Doc]
     spans: np.ndarray
     texts: list[str]
+
+
+def encoder_input(docs: Sequence[Doc], spans: Sequence[tuple[int, int, int]]) -> EncoderInput:
+    """Put spans of documents together for the encoder.
+
+    docs (Sequence[Doc]): All documents of the batch, in order.
+    spans (Sequence[tuple[int, int, int]]): Index of the document, first token, last
+        token + 1.
+    RETURNS (EncoderInput): With the spans' texts.
+    RAISES (MetricELError): E009 for a span without tokens.
+    """
+    table = np.asarray(spans, dtype=np.int64).reshape(-1, 3)
+    for i, start, end in table[table[:, 1] >= table[:, 2]][:1]:
+        raise MetricELError(Errors.E009.format(doc=i, start=start, end=end))
+    texts = [docs[i][start:end].text for i, start, end in table]
+    return EncoderInput(list(docs), table, texts)
 
 
 def build_metric_encoder(
@@ -57,26 +73,18 @@ def build_metric_encoder(
         shape (n, context_width + surface_width), float32, out.
     RAISES (MetricELError): E011 for a setting out of range.
     """
-    _check_settings(
-        context_width=context_width,
-        surface_width=surface_width,
-        context_share=context_share,
-        ngram_weight_rows=ngram_weight_rows,
-        ngram_vector_rows=ngram_vector_rows,
-        ngram_min_size=ngram_min_size,
-        ngram_max_size=ngram_max_size,
-        seed=seed,
-    )
-    head = metric_head(
-        context_width=context_width,
-        surface_width=surface_width,
-        context_share=context_share,
-        ngram_weight_rows=ngram_weight_rows,
-        ngram_vector_rows=ngram_vector_rows,
-        ngram_min_size=ngram_min_size,
-        ngram_max_size=ngram_max_size,
-        seed=seed,
-    )
+    settings: Any = {
+        "context_width": context_width,
+        "surface_width": surface_width,
+        "context_share": context_share,
+        "ngram_weight_rows": ngram_weight_rows,
+        "ngram_vector_rows": ngram_vector_rows,
+        "ngram_min_size": ngram_min_size,
+        "ngram_max_size": ngram_max_size,
+        "seed": seed,
+    }
+    _check_settings(**settings)
+    head = metric_head(**settings)
     model: Model[EncoderInput, Floats2d] = Model(
         "metric_encoder",
         forward,

@@ -8,6 +8,9 @@ import numpy as np
 import srsly
 from thinc.api import Model
 
+DECIDING_SETTINGS = ("min_size", "max_size")
+"""Of the surface channel: which n-grams its weights belong to."""
+
 
 def fingerprint(models: Sequence[Model]) -> str:
     """Digest the weights and settings of models.
@@ -26,12 +29,12 @@ def fingerprint(models: Sequence[Model]) -> str:
     )
     settings = sorted(
         srsly.json_dumps(
-            {key: value for key, value in node.attrs.items() if isinstance(value, int | float)},
+            {key: value for key, value in node.attrs.items() if key in DECIDING_SETTINGS},
             sort_keys=True,
         )
         for model in models
         for node in model.walk()
-        if node.name in ("surface_channel", "metric_head")
+        if node.name == "surface_channel"
     )
     return hashlib.blake2b(
         b"".join(digests) + "".join(settings).encode("utf8"), digest_size=16

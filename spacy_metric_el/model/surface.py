@@ -77,8 +77,8 @@ def forward(
         d_weights = ops.alloc1f(weights.shape[0])
         ops.scatter_add(d_weights, weight_ids, (vectors[vector_ids] * dY_rows).sum(axis=1))
         model.inc_grad("w", d_weights)
-        d_vectors = _scatter_rows(ops, w, dY, vector_ids, owners, vectors.shape[0])
-        model.inc_grad("E", d_vectors)
+        # The transpose of the forward sum: owners and vectors change places.
+        model.inc_grad("E", _weighted_sum(ops, w, dY, owners, vector_ids, vectors.shape[0]))
         return []
 
     return Y, backprop
@@ -130,10 +130,3 @@ def _weighted_sum(
     Y = ops.alloc2f(n_texts, vectors.shape[1])
     ops.scatter_add(Y, owners, vectors[ids] * w[:, None])  # type: ignore[arg-type, index, call-overload]
     return Y
-
-
-def _scatter_rows(
-    ops: Ops, w: Floats1d, dY: Floats2d, ids: object, owners: object, n_rows: int
-) -> Floats2d:
-    """The transpose of `_weighted_sum`: dV[k] = sum over j with ids[j] == k of w[j] * dY[owners[j]]."""
-    return _weighted_sum(ops, w, dY, owners, ids, n_rows)

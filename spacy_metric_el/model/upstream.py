@@ -153,20 +153,34 @@ class Upstream:
             return tok2vec.predict(docs)
         return self._forward(tok2vec, listener, docs, is_train=False)[0]
 
-    def width(self, tok2vec: Model) -> int | None:
-        """RETURNS (int | None): Width of the token vectors, as far as it is known yet."""
-        listener = find_listener(tok2vec)
-        if listener is None:
-            return tok2vec.maybe_get_dim("nO")
-        model = self.component(listener).model
-        return model.maybe_get_dim("nO")
-
     def models(self, tok2vec: Model) -> list[Model]:
-        """RETURNS (list[Model]): The models whose weights decide the token vectors."""
+        """RETURNS (list[Model]): The model that is listened to; none if tok2vec is its own."""
         listener = find_listener(tok2vec)
-        if listener is None:
-            return [tok2vec]
-        return [self.component(listener).model]
+        return [] if listener is None else [self.component(listener).model]
+
+    def check_states(self, tok2vec: Model, docs: Sequence[Doc]) -> None:
+        """Check that documents have been through the upstream.
+
+        tok2vec (Model): The linker's tok2vec layer.
+        docs (Sequence[Doc]): The documents.
+        RAISES (MetricELError): E003 if one with tokens has not.
+        """
+        listener = find_listener(tok2vec)
+        if listener is not None and missing_states(listener, docs):
+            upstream = getattr(listener, "upstream_name", "*")
+            raise MetricELError(Errors.E003.format(name=self.component_name, upstream=upstream))
+
+    def check_precision(self, tok2vec: Model) -> None:
+        """Check that an update can send two gradients through the weights.
+
+        tok2vec (Model): The linker's tok2vec layer.
+        RAISES (MetricELError): E006 for mixed precision, unless the upstream is frozen.
+        """
+        listener = find_listener(tok2vec)
+        if listener is not None and is_frozen(listener):
+            return
+        if uses_mixed_precision([tok2vec, *self.models(tok2vec)]):
+            raise MetricELError(Errors.E006.format(name=self.component_name))
 
     def _stands_in(self, nlp: Language) -> bool:
         linker = self._component()

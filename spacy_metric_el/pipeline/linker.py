@@ -1,7 +1,6 @@
 """The component: mentions of a document to concepts of a knowledge base."""
 
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -19,17 +18,11 @@ from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 
 from ..errors import Errors, MetricELError, MetricELWarning, Warnings
-from ..model.encoder import EncoderInput
-from ..model.fingerprint import fingerprint, probe
-from ..model.upstream import (
-    Upstream,
-    find_listener,
-    has_weights,
-    is_frozen,
-    missing_states,
-    uses_mixed_precision,
-)
-from .name_encoder import NameEncoder
+from ..model.encoder import encoder_input
+from ..model.upstream import Upstream
+from .kb_encoder import KBEncoder
+from .scoring import scored_copy, set_candidates
+from .settings import check_settings, restore_changes, settings_changed
 
 if TYPE_CHECKING:
     from ..kb import FaissKnowledgeBase
@@ -38,9 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("spacy_metric_el")
 
 Candidates = list[tuple[str, float]]
-
-TOLD_FROM = 20_000
-"""From so many names on, encoding them takes long enough to be worth a warning."""
 
 REPORTED_EXAMPLES = 10_000
 """Examples whose gold concepts are looked for in the knowledge base before training."""
@@ -83,21 +73,21 @@ class MetricEntityLinker(TrainablePipe):
         name: str = "metric_entity_linker",
         *,
         nlp: Language | None = None,
-        loss: Any = None,
-        scorer: Callable | None = None,
-        overwrite: bool = True,
-        use_gold_ents: bool = True,
-        labels_discard: Iterable[str] = (),
-        threshold: float | None = None,
-        nil: str = "NIL",
-        top_k: int = 10,
-        search_rows: int = 64,
-        prior_weight: float = 0.01,
-        names_per_entity: int = 3,
-        negatives_per_entity: int = 4,
-        entity_rows: bool = True,
-        carry_kb: bool = True,
-        seed: int = 0,
+        loss: Any,
+        scorer: Callable | None,
+        overwrite: bool,
+        use_gold_ents: bool,
+        labels_discard: Iterable[str],
+        threshold: float | None,
+        nil: str,
+        top_k: int,
+        search_rows: int,
+        prior_weight: float,
+        names_per_entity: int,
+        negatives_per_entity: int,
+        entity_rows: bool,
+        carry_kb: bool,
+        seed: int,
     ) -> None:
         self.vocab = vocab
         self.model = model
@@ -117,17 +107,15 @@ class MetricEntityLinker(TrainablePipe):
             "carry_kb": carry_kb,
             "seed": seed,
         }
-        _check_settings(self.name, self.cfg)
+        check_settings(self.name, self.cfg)
         self._configured = dict(self.cfg)
         self.loss = loss
         self.scorer = scorer
         self._kb: FaissKnowledgeBase | None = None
         self._missing_kb: str | None = None
         self._upstream = Upstream(self, nlp)
-        self._name_encoder = NameEncoder(model, self._upstream)
+        self.encoder = KBEncoder(model, self._upstream, self.cfg)
         self._training_names: TrainingNames | None = None
-        # The weights, and the vectors that they were last found to have made.
-        self._checked: tuple[bytes, Any] = (b"", None)
         if not Span.has_extension("kb_ents"):
             Span.set_extension("kb_ents", default=[])
 
@@ -161,7 +149,6 @@ class MetricEntityLinker(TrainablePipe):
             raise MetricELError(Errors.E007.format(found=type(loaded).__name__))
         self._kb = loaded
         self._missing_kb = None
-        self._checked = (b"", None)
         self._training_names = None
 
     def load_kb(
@@ -187,38 +174,16 @@ class MetricEntityLinker(TrainablePipe):
         RAISES (MetricELError): E005 if the vectors are another encoder's and
             `reencode` is False; E132 to E135 for a damaged folder; E002, E004.
         """
-        from ..kb import FaissKnowledgeBase
-
         self._upstream.set_pipeline(nlp)
-        kb = FaissKnowledgeBase.from_disk(path)
-        self._prepare_encoder(kb)
-        own = self.fingerprint()
-        if not self._are_own_vectors(kb, own):
-            if not reencode:
-                found = kb.vectors.fingerprint if kb.vectors is not None else None
-                raise MetricELError(Errors.E005.format(path=path, found=found, expected=own))
-            n_prototypes = _count_prototypes(kb)
-            self._encode_kb(kb, own, progress=progress)
-            _keep_vectors(kb, n_prototypes)
-        self.set_kb(kb)
-        self._checked = (probe(self._models()), kb.vectors)
+        self.set_kb(self.encoder.open_kb(path, reencode=reencode, progress=progress))
 
     def fingerprint(self) -> str:
         """RETURNS (str): A digest of all weights that decide a vector."""
-        return fingerprint(self._models())
+        return self.encoder.fingerprint()
 
     def refresh_vectors(self, *, progress: bool = False) -> None:
         """Encode the names again if the weights have changed since they were encoded."""
-        kb = self.kb
-        checked_probe, checked_vectors = self._checked
-        is_known = kb.vectors is not None and kb.vectors is checked_vectors
-        if is_known and probe(self._models()) == checked_probe:
-            return
-        self._prepare_encoder(kb)
-        own = self.fingerprint()
-        if not self._are_own_vectors(kb, own):
-            self._encode_kb(kb, own, progress=progress)
-        self._checked = (probe(self._models()), kb.vectors)
+        self.encoder.refresh(self.kb, progress=progress)
 
     def refresh_mining_index(self) -> None:
         """Embed the names that hard negatives are mined from with the present weights."""
@@ -230,8 +195,8 @@ class MetricEntityLinker(TrainablePipe):
         from .name_docs import NameText
 
         if self._kb is not None:
-            self._prepare_encoder(self._kb)
-        return self._names().encode([NameText(name) for name in names])
+            self.encoder.prepare(self._kb)
+        return self.encoder.names.encode([NameText(name) for name in names])
 
     # --- prediction ---
 
@@ -246,17 +211,15 @@ class MetricEntityLinker(TrainablePipe):
             component has not seen a document.
         """
         docs = [docs] if isinstance(docs, Doc) else list(docs)
-        spans = [(i, ent.start, ent.end) for i, doc in enumerate(docs) for ent in doc.ents]
-        found = self.predict_spans(docs, spans, top_k=top_k)
-        position = iter(found)
         discard = set(self.cfg["labels_discard"])
-        return [
-            [
-                [] if ent.label_ in discard else candidates
-                for ent, candidates in zip(doc.ents, position, strict=False)
-            ]
-            for doc in docs
+        spans = [
+            (i, ent.start, ent.end)
+            for i, doc in enumerate(docs)
+            for ent in doc.ents
+            if ent.label_ not in discard
         ]
+        found = iter(self.predict_spans(docs, spans, top_k=top_k))
+        return [[[] if ent.label_ in discard else next(found) for ent in doc.ents] for doc in docs]
 
     def predict_spans(
         self,
@@ -290,12 +253,11 @@ class MetricEntityLinker(TrainablePipe):
         self, docs: Sequence[Doc], spans: Sequence[tuple[int, int, int]]
     ) -> np.ndarray:
         """RETURNS (np.ndarray): (n, width) float32 unit vectors of spans of documents."""
-        docs = list(docs)
-        self._check_upstream(docs)
-        vectors = self.model.predict(_encoder_input(docs, spans))
+        self._upstream.check_states(self.model.get_ref("tok2vec"), docs)
+        vectors = self.model.predict(encoder_input(docs, spans))
         return self.model.ops.to_numpy(vectors)
 
-    def set_annotations(self, docs: Iterable[Doc], scores: list[list[Candidates]]) -> None:
+    def set_annotations(self, docs: Sequence[Doc], scores: list[list[Candidates]]) -> None:
         """Write links and candidates.
 
         docs (Iterable[Doc]): The documents.
@@ -303,13 +265,13 @@ class MetricEntityLinker(TrainablePipe):
             entity gets the best id, or `nil` below the threshold; `span._.kb_ents`
             gets the candidates.
         """
+        set_candidates(docs, scores)
         threshold = self.cfg["threshold"] or 0.0
         for doc, doc_candidates in zip(docs, scores, strict=True):
             for ent, candidates in zip(doc.ents, doc_candidates, strict=True):
-                linked = bool(candidates) and candidates[0][1] >= threshold
-                ent._.kb_ents = list(candidates)
                 if ent.kb_id and not self.cfg["overwrite"]:
                     continue
+                linked = bool(candidates) and candidates[0][1] >= threshold
                 for token in ent:
                     token.ent_kb_id_ = candidates[0][0] if linked else self.cfg["nil"]
 
@@ -328,14 +290,13 @@ class MetricEntityLinker(TrainablePipe):
         if self.scorer is None:
             return {}
         use_gold_ents = self.cfg["use_gold_ents"]
-        copies = [_scored_copy(example, gold_ents=use_gold_ents) for example in examples]
+        copies = [scored_copy(example, gold_ents=use_gold_ents) for example in examples]
         for batch in util.minibatch([example.predicted for example in copies], 32):
             found = self.predict(batch, top_k=SCORED_CANDIDATES)
             if use_gold_ents:
                 self.set_annotations(batch, found)
-            for doc, candidates in zip(batch, found, strict=True):
-                for ent, ent_candidates in zip(doc.ents, candidates, strict=True):
-                    ent._.kb_ents = ent_candidates
+            else:
+                set_candidates(batch, found)
         return self.scorer(copies, nil=self.cfg["nil"], kb=self._kb, **kwargs)
 
     # --- training ---
@@ -360,9 +321,9 @@ class MetricEntityLinker(TrainablePipe):
         if kb_loader is not None:
             self.set_kb(kb_loader)
         sample = [example.predicted for example in islice(get_examples(), 10)]
-        self._initialize_encoder(sample)
+        self.encoder.initialize(sample)
         if self._kb is not None:
-            self._fit_channels(self._kb)
+            self.encoder.fit(self._kb)
             self._report_unknown_concepts(islice(get_examples(), REPORTED_EXAMPLES))
         training = nlp.config.get("training", {}) if nlp is not None else {}
         accumulate = training.get("accumulate_gradient", 1)
@@ -402,16 +363,12 @@ class MetricEntityLinker(TrainablePipe):
             return losses
         set_dropout_rate(self.model, drop)
         names = self._names_for_training()
-        self._check_mixed_precision()
+        self._upstream.check_precision(self.model.get_ref("tok2vec"))
         losses[self.name] += step_gradients(self, examples, names)
-        self.model.get_ref("head").attrs["fitted"] = True
+        self.encoder.set_fitted()
         if sgd is not None:
             self.finish_update(sgd)
         return losses
-
-    def get_loss(self, examples: Iterable[Example], scores: Any) -> tuple[float, Any]:
-        """Not used: the loss needs the vectors of names, which `update` makes."""
-        raise NotImplementedError
 
     # --- storage ---
 
@@ -476,11 +433,6 @@ class MetricEntityLinker(TrainablePipe):
 
     def _saved_cfg(self) -> dict[str, Any]:
         """What the config does not say: settings changed at run time, and learned state."""
-        changed = {
-            key: {"configured": self._configured[key], "changed": value}
-            for key, value in self.cfg.items()
-            if value != self._configured[key]
-        }
         kb_path = self._missing_kb
         if self._kb is not None and not self.cfg["carry_kb"]:
             if self._kb.path is None:
@@ -489,7 +441,7 @@ class MetricEntityLinker(TrainablePipe):
             else:
                 kb_path = str(self._kb.path.resolve())
         return {
-            "changed": changed,
+            "changed": settings_changed(self.cfg, self._configured),
             "loss": self.loss.to_dict() if self.loss is not None else None,
             "kb_path": kb_path,
         }
@@ -497,10 +449,7 @@ class MetricEntityLinker(TrainablePipe):
     def _take_saved_cfg(self, saved: dict[str, Any], exclude: Iterable[str]) -> None:
         from ..kb import FaissKnowledgeBase
 
-        for key, values in saved["changed"].items():
-            # A setting that was overridden at load time is newer than the saved change.
-            if self._configured.get(key) == values["configured"]:
-                self.cfg[key] = values["changed"]
+        restore_changes(self.cfg, self._configured, saved["changed"])
         if saved["loss"] is not None and self.loss is not None:
             self.loss.from_dict(saved["loss"])
         self._missing_kb = saved["kb_path"]
@@ -513,26 +462,8 @@ class MetricEntityLinker(TrainablePipe):
     def _refresh_before_saving(self) -> None:
         """Bring vectors that go along up to date, if training has left them behind."""
         carried = self._kb.vectors if self._kb is not None and self.cfg["carry_kb"] else None
-        listens = find_listener(self.model.get_ref("tok2vec")) is not None
-        if carried is not None and (not listens or self._upstream.pipeline() is not None):
+        if carried is not None and self._upstream.pipeline() is not None:
             self.refresh_vectors(progress=True)
-
-    def _are_own_vectors(self, kb: "FaissKnowledgeBase", own: str) -> bool:
-        """Whether a knowledge base has the rows that this linker would make."""
-        if kb.vectors is None or kb.vectors.fingerprint != own:
-            return False
-        wanted = self.cfg["entity_rows"] and kb.records.has_definitions
-        return (kb.vectors.counts()["entity"] > 0) == wanted
-
-    def _models(self) -> list[Model]:
-        head, tok2vec = self.model.get_ref("head"), self.model.get_ref("tok2vec")
-        layers = [node for node in tok2vec.walk() if node.param_names or node.shims]
-        if find_listener(tok2vec) is None:
-            return [head, tok2vec]
-        return [head, *layers, *self._upstream.models(tok2vec)]
-
-    def _names(self) -> NameEncoder:
-        return self._name_encoder
 
     def _names_for_training(self) -> "TrainingNames":
         from .training import TrainingNames
@@ -541,45 +472,6 @@ class MetricEntityLinker(TrainablePipe):
             self._training_names = TrainingNames(self.kb.records, seed=self.cfg["seed"])
             self._training_names.refresh(self.model)
         return self._training_names
-
-    def _check_upstream(self, docs: Sequence[Doc]) -> None:
-        listener = find_listener(self.model.get_ref("tok2vec"))
-        if listener is not None and missing_states(listener, docs):
-            upstream = getattr(listener, "upstream_name", "*")
-            raise MetricELError(Errors.E003.format(name=self.name, upstream=upstream))
-
-    def _check_mixed_precision(self) -> None:
-        tok2vec = self.model.get_ref("tok2vec")
-        listener = find_listener(tok2vec)
-        frozen = listener is not None and is_frozen(listener)
-        if not frozen and uses_mixed_precision(self._models()):
-            raise MetricELError(Errors.E006.format(name=self.name))
-
-    def _is_initialized(self) -> bool:
-        return self.model.get_ref("head").get_ref("projection").has_param("W") is True
-
-    def _prepare_encoder(self, kb: "FaissKnowledgeBase") -> None:
-        """Initialize a fresh encoder, and fit one that nothing was learned with yet."""
-        if not self._is_initialized():
-            # Layers of the tok2vec draw from the global generator.
-            state = np.random.get_state()
-            np.random.seed(self.cfg["seed"])
-            try:
-                self._initialize_encoder([])
-            finally:
-                np.random.set_state(state)
-        if not self.model.get_ref("head").attrs["fitted"]:
-            self._fit_channels(kb)
-
-    def _initialize_encoder(self, sample: list[Doc]) -> None:
-        head, tok2vec = self.model.get_ref("head"), self.model.get_ref("tok2vec")
-        if head.has_dim("nI") is None and find_listener(tok2vec) is not None:
-            width = self._upstream.width(tok2vec)
-            if width is None or not has_weights(self._upstream.models(tok2vec)):
-                raise MetricELError(Errors.E004.format(name=self.name))
-            head.set_dim("nI", width)
-        docs = sample or [Doc(Vocab(), words=["hello"])]
-        self.model.initialize(X=EncoderInput(docs, np.zeros((0, 3), dtype=np.int64), []))
 
     def _report_unknown_concepts(self, examples: Iterable[Example]) -> None:
         from ..learning.gold import gold_mentions
@@ -596,85 +488,6 @@ class MetricEntityLinker(TrainablePipe):
             logger.warning(
                 Warnings.W004.format(count=len(unknown), total=len(gold), examples=first)
             )
-
-    def _fit_channels(self, kb: "FaissKnowledgeBase") -> None:
-        from .encode_kb import fit_channels
-
-        fit_channels(self._names(), kb, seed=self.cfg["seed"])
-        self.model.get_ref("head").attrs["fitted"] = True
-
-    def _encode_kb(self, kb: "FaissKnowledgeBase", own: str, *, progress: bool) -> None:
-        from .encode_kb import encode_kb
-
-        level = logging.WARNING if kb.records.n_names >= TOLD_FROM else logging.INFO
-        logger.log(level, Warnings.W002.format(names=kb.records.n_names))
-        n_prototypes = _count_prototypes(kb)
-        if n_prototypes:
-            message = Warnings.W003.format(count=n_prototypes)
-            warnings.warn(message, MetricELWarning, stacklevel=3)
-        entity_rows = self.cfg["entity_rows"]
-        kb.vectors = encode_kb(self._names(), kb, own, entity_rows=entity_rows, progress=progress)
-
-
-def _encoder_input(docs: list[Doc], spans: Sequence[tuple[int, int, int]]) -> EncoderInput:
-    table = np.asarray(spans, dtype=np.int64).reshape(-1, 3)
-    for i, start, end in table[table[:, 1] >= table[:, 2]][:1]:
-        raise MetricELError(Errors.E009.format(doc=i, start=start, end=end))
-    return EncoderInput(docs, table, [docs[i][start:end].text for i, start, end in table])
-
-
-def _scored_copy(example: Example, *, gold_ents: bool) -> Example:
-    """Copy an example to score it, with the gold entities on its predicted side if asked.
-
-    States of the upstream components are shared, not copied.
-    """
-    predicted = example.predicted
-    doc = predicted[:].as_doc() if len(predicted) else Doc(predicted.vocab)
-    doc.user_data = dict(predicted.user_data)
-    doc.tensor = predicted.tensor
-    copy = Example(doc, example.reference)
-    if gold_ents:
-        ents, _ = copy.get_aligned_ents_and_ner()
-        doc.set_ents([Span(doc, ent.start, ent.end, label=ent.label) for ent in ents])
-    return copy
-
-
-def _count_prototypes(kb: "FaissKnowledgeBase") -> int:
-    return kb.vectors.counts()["prototype"] if kb.vectors is not None else 0
-
-
-def _keep_vectors(kb: "FaissKnowledgeBase", n_prototypes: int) -> None:
-    """Store new vectors, where that is possible and nothing is lost."""
-    if kb.path is None:
-        return
-    try:
-        if not os.access(kb.path, os.W_OK):
-            raise PermissionError("the folder is read-only")
-        if n_prototypes:
-            raise PermissionError(f"{n_prototypes} prototypes of another encoder would be lost")
-        kb.to_disk(kb.path)
-    except OSError as err:
-        logger.warning(Warnings.W005.format(path=kb.path, reason=err))
-
-
-def _check_settings(name: str, cfg: dict[str, Any]) -> None:
-    threshold = cfg["threshold"]
-    wrong = [
-        (setting, "1 or more")
-        for setting in ("top_k", "search_rows", "names_per_entity")
-        if cfg[setting] < 1
-    ]
-    wrong += [
-        (setting, "0 or more")
-        for setting in ("prior_weight", "negatives_per_entity")
-        if cfg[setting] < 0
-    ]
-    if threshold is not None and not 0 <= threshold <= 1:
-        wrong.append(("threshold", "between 0 and 1"))
-    for setting, expected in wrong:
-        raise MetricELError(
-            Errors.E008.format(setting=setting, name=name, value=cfg[setting], expected=expected)
-        )
 
 
 def _rebuild(

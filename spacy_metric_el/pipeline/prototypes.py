@@ -116,8 +116,7 @@ def _known_mentions(
     owners: list[tuple[int, int]] = []
     for i, example in enumerate(examples):
         for mention in gold_mentions(example, nil=linker.cfg["nil"]):
-            records = map(linker.kb.records.entity_index, mention.concept_ids)
-            known = [record for record in records if record >= 0]
+            known = linker.kb.records.entity_indices(mention.concept_ids)
             if known:
                 owners.extend((len(spans), record) for record in known)
                 spans.append((i, mention.start, mention.end))

@@ -9,10 +9,10 @@ from thinc.api import Model
 
 from ..kb.index import build_index, search_index
 from ..kb.records import Records
-from ..learning.gold import GoldMention, gold_mentions
+from ..learning.gold import gold_mentions
 from ..learning.losses import LinkingBatch
 from ..learning.mining import leave_own_name_out, make_pool, sample_names
-from ..model.encoder import EncoderInput
+from ..model.encoder import encoder_input
 from ..model.pooling import unit_rows
 from ..model.upstream import find_listener, release
 from ..names import normalise_name
@@ -38,7 +38,6 @@ class TrainingNames:
     def __init__(self, records: Records, *, seed: int) -> None:
         self.records = records
         self.rng = np.random.default_rng(seed)
-        self._entities: dict[str, int] = {}
         self._mined: dict[str, np.ndarray] = {}
 
     def refresh(self, model: Model) -> None:
@@ -53,12 +52,6 @@ class TrainingNames:
             vectors[start : start + 20_000] = self._embed(names[start : start + 20_000])
         self._index = build_index(vectors)
         self._mined.clear()
-
-    def entity(self, concept_id: str) -> int:
-        """RETURNS (int): The record of a concept id, -1 if the vocabulary lacks it."""
-        if concept_id not in self._entities:
-            self._entities[concept_id] = self.records.entity_index(concept_id)
-        return self._entities[concept_id]
 
     def mine(self, texts: Sequence[str]) -> list[np.ndarray]:
         """RETURNS (list[np.ndarray]): For each text the nearest names, (k,) int64, nearest first."""
@@ -111,38 +104,37 @@ def step_gradients(
     names (TrainingNames): Draws names.
     RETURNS (float): The loss; 0 for a batch without mentions to learn from.
     """
-    cfg, ops = linker.cfg, linker.model.ops
-    placed = [
-        (i, mention)
-        for i, example in enumerate(examples)
-        for mention in gold_mentions(example, nil=cfg["nil"])
-        if mention.label not in cfg["labels_discard"] and _known(names, mention)
-    ]
-    spans = np.asarray([(i, m.start, m.end) for i, m in placed], dtype=np.int64).reshape(-1, 3)
-    texts = [mention.text for _, mention in placed]
-    docs = [example.predicted for example in examples]
-    vectors, backprop = linker.model.begin_update(EncoderInput(docs, spans, texts))
-    if not placed:
+    cfg, ops, records = linker.cfg, linker.model.ops, names.records
+    spans: list[tuple[int, int, int]] = []
+    known: list[list[int]] = []
+    for i, example in enumerate(examples):
+        for mention in gold_mentions(example, nil=cfg["nil"]):
+            concepts = records.entity_indices(mention.concept_ids)
+            if concepts and mention.label not in cfg["labels_discard"]:
+                spans.append((i, mention.start, mention.end))
+                known.append(concepts)
+    X = encoder_input([example.predicted for example in examples], spans)
+    vectors, backprop = linker.model.begin_update(X)
+    if not spans:
         backprop(ops.alloc2f(0, linker.model.get_dim("nO")))
         _release(linker.model)
         return 0.0
-    known = [_known(names, mention) for _, mention in placed]
     entities = np.asarray([concepts[0] for concepts in known], dtype=np.int64)
     drawn = names.draw(
-        texts,
+        X.texts,
         entities,
         positives=cfg["names_per_entity"],
         negatives=cfg["negatives_per_entity"],
     )
-    name_texts = [NameText(names.records.names["name"][int(name)].as_py()) for name in drawn]
-    name_vectors, backprop_names = linker._names().begin_update(name_texts)
+    name_texts = [NameText(name) for name in records.names["name"].take(drawn).to_pylist()]
+    name_vectors, backprop_names = linker.encoder.names.begin_update(name_texts)
     distinct = np.unique(np.concatenate(known))
-    pool = make_pool(names.records, distinct, drawn)
+    pool = make_pool(records, distinct, drawn)
     # A mention of several concepts may go to any of them, and away from none.
     rows = [np.searchsorted(distinct, concepts) for concepts in known]
     is_positive = np.stack([pool.bears[row].any(axis=0) for row in rows])
     is_negative = np.stack([pool.is_safe[row].all(axis=0) for row in rows])
-    own = np.asarray([names.records.name_index(text) for text in texts])
+    own = np.asarray([records.name_index(text) for text in X.texts])
     batch = LinkingBatch(
         vectors,
         entities,
@@ -162,8 +154,3 @@ def _release(model: Model) -> None:
     listener = find_listener(model.get_ref("tok2vec"))
     if listener is not None:
         release(listener)
-
-
-def _known(names: TrainingNames, mention: GoldMention) -> list[int]:
-    """The records of a mention's concepts, as far as the vocabulary has them."""
-    return [e for cid in mention.concept_ids if (e := names.entity(cid)) >= 0]

@@ -67,8 +67,8 @@ def test_upstream_weights_decide(name, bert):
     nlp = make_nlp(name, bert=bert)
     nlp.initialize(lambda: [make_example(nlp, "a cold", ("cold", "C03"))])
     linker = nlp.get_pipe(LINKER)
-    before = linker.fingerprint(), probe(linker._models())
-    assert (linker.fingerprint(), probe(linker._models())) == before
+    before = linker.fingerprint(), probe(linker.encoder.models())
+    assert (linker.fingerprint(), probe(linker.encoder.models())) == before
     model = nlp.get_pipe("tok2vec" if name == "listener" else name).model
     if name == "transformer":
         weight = model.transformer.embeddings.word_embeddings.weight
@@ -77,15 +77,15 @@ def test_upstream_weights_decide(name, bert):
         node = next(node for node in model.walk() if "E" in node.param_names)
         node.set_param("E", node.get_param("E") + 0.01)
     assert linker.fingerprint() != before[0]
-    assert probe(linker._models()) != before[1]
+    assert probe(linker.encoder.models()) != before[1]
 
 
 def test_a_step_changes_the_probe():
     nlp, linker = make()
     linker.set_kb(make_kb())
-    before = probe(linker._models()), linker.fingerprint()
+    before = probe(linker.encoder.models()), linker.fingerprint()
     nlp.update([make_example(nlp, "a cold", ("cold", "C03"))], sgd=nlp.create_optimizer())
-    assert probe(linker._models()) != before[0]
+    assert probe(linker.encoder.models()) != before[0]
     assert linker.fingerprint() != before[1]
 
 

@@ -162,15 +162,15 @@ def test_gradients_of_names(build, kind):
         nlp.get_pipe(UPSTREAM[kind]).update(examples)
     weights = Weights(nlp.get_pipe(UPSTREAM[kind]).model)
     weights.clear()
-    vectors, backprop = linker._names().begin_update(NAMES)
+    vectors, backprop = linker.encoder.names.begin_update(NAMES)
     # Without dropout, training sees what prediction sees, in the order of the names.
-    assert vectors == pytest.approx(linker._names().encode(NAMES), abs=1e-5)
+    assert vectors == pytest.approx(linker.encoder.names.encode(NAMES), abs=1e-5)
     direction = np.random.default_rng(1).standard_normal(vectors.shape).astype("float32")
     backprop(direction)
     check_weights(
         weights,
         weights.gradients(),
-        lambda: float((linker._names().encode(NAMES).astype("float64") * direction).sum()),
+        lambda: float((linker.encoder.names.encode(NAMES).astype("float64") * direction).sum()),
     )
 
 
@@ -350,7 +350,7 @@ def test_upstream_of_another_name_is_passed_over(build):
 @pytest.mark.parametrize(("kind", "width"), [("own", 16), ("listener", 16), ("transformer", 32)])
 def test_width(build, kind, width):
     _, linker = build(kind)
-    assert linker._upstream.width(linker.model.get_ref("tok2vec")) == width
+    assert linker.model.get_ref("head").get_dim("nI") == width
 
 
 @pytest.mark.parametrize("kind", LISTENING)

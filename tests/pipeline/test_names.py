@@ -42,7 +42,7 @@ def nlp():
 
 @pytest.fixture
 def names(nlp):
-    return nlp.get_pipe(LINKER)._names()
+    return nlp.get_pipe(LINKER).encoder.names
 
 
 # --- documents ---
@@ -310,9 +310,9 @@ def training_names(nlp):
     return linker._names_for_training()
 
 
-def test_entity_of_a_concept_id(training_names):
-    assert training_names.entity("C03") == 2
-    assert training_names.entity("elsewhere") == training_names.entity("elsewhere") == -1
+def test_entities_of_concept_ids(training_names):
+    assert training_names.records.entity_indices(["C03", "elsewhere", "C01"]) == [2, 0]
+    assert training_names.records.entity_indices(["elsewhere"]) == []
 
 
 def test_mined_names_are_the_nearest_by_surface(training_names):
@@ -367,4 +367,4 @@ def test_new_knowledge_base_new_names(nlp, training_names):
     train(nlp, [make_example(nlp, "a fever", ("fever", "C08"))], 1)
     linker.set_kb(make_kb(VOCABULARY[:2]))
     assert linker._names_for_training() is not training_names
-    assert linker._names_for_training().entity("C08") == -1
+    assert linker._names_for_training().records.entity_index("C08") == -1

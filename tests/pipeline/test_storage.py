@@ -106,7 +106,7 @@ def test_not_initialized_linker_is_saved(tmp_path):
     nlp.to_disk(tmp_path / "nlp")
     linker = spacy.load(tmp_path / "nlp").get_pipe(LINKER)
     assert not linker.has_kb
-    assert not linker._is_initialized()
+    assert not linker.encoder.is_initialized()
 
 
 def test_a_loaded_pipeline_takes_another_vocabulary(nlp, tmp_path):

@@ -10,9 +10,9 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from spacy_metric_el.errors import MetricELError, MetricELWarning
+from spacy_metric_el.model import upstream as upstream_module
 from spacy_metric_el.model.fingerprint import probe
 from spacy_metric_el.model.upstream import find_listener
-from spacy_metric_el.pipeline import linker as linker_module
 
 from ..util import (
     LINKER,
@@ -385,7 +385,7 @@ def test_mixed_precision_is_refused(build, monkeypatch):
         linker.update(linked(nlp))
     # A frozen transformer gets no gradient: nothing can go wrong.
     shim._mixed_precision = False
-    monkeypatch.setattr(linker_module, "uses_mixed_precision", lambda models: True)
+    monkeypatch.setattr(upstream_module, "uses_mixed_precision", lambda models: True)
     losses = {}
     find_listener(linker.model.get_ref("tok2vec")).receive(None, None, None)
     examples = linked(nlp)

@@ -1,0 +1,180 @@
+"""Keeps an encoder and the vectors of a knowledge base together.
+
+Vectors belong to the weights that made them. Here it is known which those are, a
+fresh encoder is initialized and fitted, and names are encoded again when the
+weights have moved on.
+"""
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+from thinc.api import Model
+
+from ..errors import Errors, MetricELError, MetricELWarning, Warnings
+from ..model.encoder import encoder_input
+from ..model.fingerprint import fingerprint, probe
+from ..model.upstream import Upstream, has_weights
+from .name_encoder import NameEncoder
+
+if TYPE_CHECKING:
+    from ..kb import FaissKnowledgeBase
+
+logger = logging.getLogger("spacy_metric_el")
+
+TOLD_FROM = 20_000
+"""From so many names on, encoding them takes long enough to be worth a warning."""
+
+
+class KBEncoder:
+    """The encoder of a linker, for the names of its knowledge base.
+
+    model (Model): The metric encoder.
+    upstream (Upstream): The way to what its tok2vec listens to.
+    cfg (dict[str, Any]): The linker's settings, as they are at each moment;
+        `entity_rows` and `seed` are used.
+    """
+
+    def __init__(self, model: Model, upstream: Upstream, cfg: dict[str, Any]) -> None:
+        self.model = model
+        self.upstream = upstream
+        self.cfg = cfg
+        self.names = NameEncoder(model, upstream)
+        # The weights, and the vectors that they were last found to have made.
+        self._checked: tuple[bytes, Any] = (b"", None)
+
+    def models(self) -> list[Model]:
+        """RETURNS (list[Model]): All models whose weights decide a vector."""
+        return [self.model, *self.upstream.models(self.model.get_ref("tok2vec"))]
+
+    def fingerprint(self) -> str:
+        """RETURNS (str): A digest of all weights that decide a vector."""
+        return fingerprint(self.models())
+
+    def is_initialized(self) -> bool:
+        """RETURNS (bool): Whether the encoder has weights."""
+        return self.model.get_ref("head").get_ref("projection").has_param("W") is True
+
+    def initialize(self, sample: list[Doc]) -> None:
+        """Give the encoder weights.
+
+        sample (list[Doc]): Documents to infer widths from; may be empty.
+        RAISES (MetricELError): E004 if the upstream has no weights yet.
+        """
+        head, models = self.model.get_ref("head"), self.models()[1:]
+        if models and head.has_dim("nI") is None:
+            width = models[0].maybe_get_dim("nO")
+            if width is None or not has_weights(models):
+                raise MetricELError(Errors.E004.format(name=self.upstream.component_name))
+            head.set_dim("nI", width)
+        docs = sample or [Doc(Vocab(), words=["hello"])]
+        self.model.initialize(X=encoder_input(docs, []))
+
+    def prepare(self, kb: "FaissKnowledgeBase") -> None:
+        """Initialize a fresh encoder, and fit one that nothing was learned with yet.
+
+        kb (FaissKnowledgeBase): Its names say what n-grams weigh.
+        """
+        if not self.is_initialized():
+            # Layers of the tok2vec draw from the global generator.
+            state = np.random.get_state()
+            np.random.seed(self.cfg["seed"])
+            try:
+                self.initialize([])
+            finally:
+                np.random.set_state(state)
+        if not self.model.get_ref("head").attrs["fitted"]:
+            self.fit(kb)
+
+    def fit(self, kb: "FaissKnowledgeBase") -> None:
+        """Fit the channels to a vocabulary; see `encode_kb.fit_channels`."""
+        from .encode_kb import fit_channels
+
+        fit_channels(self.names, kb, seed=self.cfg["seed"])
+        self.set_fitted()
+
+    def set_fitted(self) -> None:
+        """Say that the weights are worth keeping: no vocabulary may be fitted to any more."""
+        self.model.get_ref("head").attrs["fitted"] = True
+
+    def refresh(self, kb: "FaissKnowledgeBase", *, progress: bool) -> None:
+        """Make sure that the vectors of a knowledge base are of the present weights.
+
+        kb (FaissKnowledgeBase): Gets vectors, if its own are others'.
+        progress (bool): Whether to show a progress bar.
+        """
+        checked_probe, checked_vectors = self._checked
+        is_known = kb.vectors is not None and kb.vectors is checked_vectors
+        if is_known and probe(self.models()) == checked_probe:
+            return
+        self.prepare(kb)
+        own = self.fingerprint()
+        if not self._owns(kb, own):
+            self._encode(kb, own, progress=progress)
+        self._checked = (probe(self.models()), kb.vectors)
+
+    def open_kb(self, path: str | Path, *, reencode: bool, progress: bool) -> "FaissKnowledgeBase":
+        """Open a knowledge base with vectors of the present weights.
+
+        path (str | Path): Its folder; keeps new vectors where that is possible and
+            no prototypes are lost.
+        reencode (bool): Whether new vectors may be made.
+        progress (bool): Whether to show a progress bar.
+        RETURNS (FaissKnowledgeBase): The knowledge base.
+        RAISES (MetricELError): E005 if new vectors were needed and must not be made.
+        """
+        from ..kb import FaissKnowledgeBase
+
+        kb = FaissKnowledgeBase.from_disk(path)
+        self.prepare(kb)
+        stored = kb.vectors
+        if not reencode and not self._owns(kb, own := self.fingerprint()):
+            found = stored.fingerprint if stored is not None else None
+            raise MetricELError(Errors.E005.format(path=path, found=found, expected=own))
+        n_prototypes = _count_prototypes(kb)
+        self.refresh(kb, progress=progress)
+        if kb.vectors is not stored:
+            _keep_vectors(kb, n_prototypes)
+        return kb
+
+    def _owns(self, kb: "FaissKnowledgeBase", own: str) -> bool:
+        """Whether a knowledge base has the rows that this encoder would make."""
+        if kb.vectors is None or kb.vectors.fingerprint != own:
+            return False
+        wanted = self.cfg["entity_rows"] and kb.records.has_definitions
+        return (kb.vectors.counts()["entity"] > 0) == wanted
+
+    def _encode(self, kb: "FaissKnowledgeBase", own: str, *, progress: bool) -> None:
+        from .encode_kb import encode_kb
+
+        level = logging.WARNING if kb.records.n_names >= TOLD_FROM else logging.INFO
+        logger.log(level, Warnings.W002.format(names=kb.records.n_names))
+        n_prototypes = _count_prototypes(kb)
+        if n_prototypes:
+            message = Warnings.W003.format(count=n_prototypes)
+            warnings.warn(message, MetricELWarning, stacklevel=4)
+        entity_rows = self.cfg["entity_rows"]
+        kb.vectors = encode_kb(self.names, kb, own, entity_rows=entity_rows, progress=progress)
+
+
+def _count_prototypes(kb: "FaissKnowledgeBase") -> int:
+    return kb.vectors.counts()["prototype"] if kb.vectors is not None else 0
+
+
+def _keep_vectors(kb: "FaissKnowledgeBase", n_prototypes: int) -> None:
+    """Store new vectors, where that is possible and nothing is lost."""
+    if kb.path is None:
+        return
+    try:
+        if not os.access(kb.path, os.W_OK):
+            raise PermissionError("the folder is read-only")
+        if n_prototypes:
+            raise PermissionError(f"{n_prototypes} prototypes of another encoder would be lost")
+        kb.to_disk(kb.path)
+    except OSError as err:
+        logger.warning(Warnings.W005.format(path=kb.path, reason=err))

@@ -1,0 +1,37 @@
+"""Candidates on documents, and copies of examples to be scored."""
+
+from collections.abc import Sequence
+
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+
+
+def set_candidates(docs: Sequence[Doc], candidates: Sequence[Sequence[list]]) -> None:
+    """Write `ent._.kb_ents`.
+
+    docs (Sequence[Doc]): The documents.
+    candidates (Sequence[Sequence[list]]): Of each document's entities.
+    """
+    for doc, doc_candidates in zip(docs, candidates, strict=True):
+        for ent, ent_candidates in zip(doc.ents, doc_candidates, strict=True):
+            ent._.kb_ents = list(ent_candidates)
+
+
+def scored_copy(example: Example, *, gold_ents: bool) -> Example:
+    """Copy an example to score it.
+
+    States of the upstream components are shared, not copied.
+
+    example (Example): With predictions.
+    gold_ents (bool): Whether the predicted side of the copy gets the gold entities.
+    RETURNS (Example): The copy.
+    """
+    predicted = example.predicted
+    doc = predicted[:].as_doc() if len(predicted) else Doc(predicted.vocab)
+    doc.user_data = dict(predicted.user_data)
+    doc.tensor = predicted.tensor
+    copy = Example(doc, example.reference)
+    if gold_ents:
+        ents, _ = copy.get_aligned_ents_and_ner()
+        doc.set_ents([Span(doc, ent.start, ent.end, label=ent.label) for ent in ents])
+    return copy
