@@ -6,6 +6,7 @@ import srsly
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
+from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb import Entity, FaissKnowledgeBase
 
 LINKER = "metric_entity_linker"
@@ -142,6 +143,14 @@ def make_nlp(kind="own", *, bert=None, ner=False, entities=(), model=None, **con
 def make_kb(entities=VOCABULARY):
     """RETURNS (FaissKnowledgeBase): In memory, without vectors."""
     return FaissKnowledgeBase.from_entities(entities)
+
+
+def has_kb(linker):
+    """RETURNS (bool): False if a linker says (E001) that it has no knowledge base."""
+    try:
+        return linker.kb is not None
+    except MetricELError as error:
+        return error.code != "E001"
 
 
 def make_doc(nlp, text, *ents):

@@ -130,11 +130,6 @@ class MetricEntityLinker(TrainablePipe):
             raise MetricELError(Errors.E001.format(name=self.name))
         return self._kb
 
-    @property
-    def has_kb(self) -> bool:
-        """RETURNS (bool): Whether a knowledge base is set."""
-        return self._kb is not None
-
     def set_kb(self, kb: "FaissKnowledgeBase | Callable[..., FaissKnowledgeBase]") -> None:
         """Set the knowledge base. Its names are encoded when they are first needed.
 

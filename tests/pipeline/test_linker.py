@@ -15,7 +15,17 @@ from spacy_metric_el.kb import FaissKnowledgeBase
 from spacy_metric_el.pipeline import encode_kb as encode_kb_module
 from spacy_metric_el.pipeline.linker import SCORED_CANDIDATES
 
-from ..util import LINKER, VOCABULARY, links, make_doc, make_example, make_kb, make_nlp, set_ents
+from ..util import (
+    LINKER,
+    VOCABULARY,
+    has_kb,
+    links,
+    make_doc,
+    make_example,
+    make_kb,
+    make_nlp,
+    set_ents,
+)
 
 PATTERNS = ["heart attack", "cold", "aspirin", "xyzzy", "fever", "mi"]
 TEXT = "Heart attack and a cold"
@@ -264,7 +274,7 @@ def test_no_knowledge_base():
     nlp = make_nlp(entities=["fever"])
     nlp.initialize()
     linker = nlp.get_pipe(LINKER)
-    assert not linker.has_kb
+    assert not has_kb(linker)
     with raises("E001"):
         nlp("a fever")
     with raises("E001"):
@@ -293,7 +303,7 @@ def test_vectors_of_another_encoder(nlp, kb_folder, monkeypatch):
     linker = other.get_pipe(LINKER)
     with raises("E005"):
         linker.load_kb(kb_folder, reencode=False)
-    assert not linker.has_kb
+    assert not has_kb(linker)
     linker.load_kb(kb_folder)
     assert FaissKnowledgeBase.from_disk(kb_folder).vectors.fingerprint == linker.fingerprint()
     assert other("heart attack").ents[0].kb_id_ == "C01"

@@ -10,7 +10,7 @@ import sys
 import pytest
 import spacy
 
-from ..util import LINKER, links, make_doc, make_kb, make_nlp
+from ..util import LINKER, has_kb, links, make_doc, make_kb, make_nlp
 
 TEXTS = ["a heart attack", "nothing", "aspirin against a cold", "", "fever and MI"] * 4
 
@@ -82,7 +82,7 @@ def test_pickle(carried, kb_folder):
 def test_pickle_without_a_knowledge_base():
     nlp = make_nlp()
     nlp.initialize()
-    assert not pickle.loads(pickle.dumps(nlp)).get_pipe(LINKER).has_kb
+    assert not has_kb(pickle.loads(pickle.dumps(nlp)).get_pipe(LINKER))
 
 
 def test_pickled_alone_and_put_into_a_pipeline():
