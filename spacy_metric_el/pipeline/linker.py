@@ -1,14 +1,11 @@
 """The component: mentions of a document to concepts of a knowledge base."""
 
-import logging
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import srsly
 from spacy import util
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
@@ -17,23 +14,27 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 
-from ..errors import Errors, MetricELError, MetricELWarning, Warnings
 from ..model.encoder import encoder_input
 from ..model.upstream import Upstream
+from .checks import warn_of_accumulation, warn_of_unknown_concepts
 from .kb_encoder import KBEncoder
-from .scoring import scored_copy, set_candidates
-from .settings import check_settings, restore_changes, settings_changed
+from .kb_slot import KBSlot
+from .scoring import scored_copy, set_candidates, set_links
+from .serialisation import (
+    pack_parts,
+    read_parts,
+    rebuild_linker,
+    refresh_before_saving,
+    unpack_parts,
+    write_parts,
+)
+from .settings import check_settings
 
 if TYPE_CHECKING:
     from ..kb import FaissKnowledgeBase
     from .training import TrainingNames
 
-logger = logging.getLogger("spacy_metric_el")
-
 Candidates = list[tuple[str, float]]
-
-REPORTED_EXAMPLES = 10_000
-"""Examples whose gold concepts are looked for in the knowledge base before training."""
 
 SCORED_CANDIDATES = 64
 """Candidates that scoring looks at, whatever `top_k` is."""
@@ -108,11 +109,11 @@ class MetricEntityLinker(TrainablePipe):
             "seed": seed,
         }
         check_settings(self.name, self.cfg)
-        self._configured = dict(self.cfg)
+        # As the config says; settings that differ from it are saved.
+        self.configured = dict(self.cfg)
         self.loss = loss
         self.scorer = scorer
-        self._kb: FaissKnowledgeBase | None = None
-        self._missing_kb: str | None = None
+        self.kb_slot = KBSlot(name)
         self._upstream = Upstream(self, nlp)
         self.encoder = KBEncoder(model, self._upstream, self.cfg)
         self._training_names: TrainingNames | None = None
@@ -124,11 +125,7 @@ class MetricEntityLinker(TrainablePipe):
     @property
     def kb(self) -> "FaissKnowledgeBase":
         """RETURNS (FaissKnowledgeBase): The knowledge base. RAISES (MetricELError): E001 if none is set, E010 if the one that the pipeline points to is gone."""
-        if self._kb is None and self._missing_kb is not None:
-            raise MetricELError(Errors.E010.format(path=self._missing_kb))
-        if self._kb is None:
-            raise MetricELError(Errors.E001.format(name=self.name))
-        return self._kb
+        return self.kb_slot.require()
 
     def set_kb(self, kb: "FaissKnowledgeBase | Callable[..., FaissKnowledgeBase]") -> None:
         """Set the knowledge base. Its names are encoded when they are first needed.
@@ -137,13 +134,7 @@ class MetricEntityLinker(TrainablePipe):
             takes the vocab and returns it, as spaCy's `set_kb` takes.
         RAISES (MetricELError): E007 for anything else.
         """
-        from ..kb import FaissKnowledgeBase
-
-        loaded = kb(self.vocab) if callable(kb) else kb
-        if not isinstance(loaded, FaissKnowledgeBase):
-            raise MetricELError(Errors.E007.format(found=type(loaded).__name__))
-        self._kb = loaded
-        self._missing_kb = None
+        self.kb_slot.fill(kb, self.vocab)
         self._training_names = None
 
     def load_kb(
@@ -189,8 +180,8 @@ class MetricEntityLinker(TrainablePipe):
         """RETURNS (np.ndarray): (n, width) float32 unit vectors of names."""
         from .name_docs import NameText
 
-        if self._kb is not None:
-            self.encoder.prepare(self._kb)
+        if self.kb_slot.kb is not None:
+            self.encoder.prepare(self.kb_slot.kb)
         return self.encoder.names.encode([NameText(name) for name in names])
 
     # --- prediction ---
@@ -261,14 +252,8 @@ class MetricEntityLinker(TrainablePipe):
             gets the candidates.
         """
         set_candidates(docs, scores)
-        threshold = self.cfg["threshold"] or 0.0
-        for doc, doc_candidates in zip(docs, scores, strict=True):
-            for ent, candidates in zip(doc.ents, doc_candidates, strict=True):
-                if ent.kb_id and not self.cfg["overwrite"]:
-                    continue
-                linked = bool(candidates) and candidates[0][1] >= threshold
-                for token in ent:
-                    token.ent_kb_id_ = candidates[0][0] if linked else self.cfg["nil"]
+        settings = {key: self.cfg[key] for key in ("threshold", "nil", "overwrite")}
+        set_links(docs, scores, **settings)
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         """Score examples; see `evaluation.scorer`.
@@ -292,7 +277,7 @@ class MetricEntityLinker(TrainablePipe):
                 self.set_annotations(batch, found)
             else:
                 set_candidates(batch, found)
-        return self.scorer(copies, nil=self.cfg["nil"], kb=self._kb, **kwargs)
+        return self.scorer(copies, nil=self.cfg["nil"], kb=self.kb_slot.kb, **kwargs)
 
     # --- training ---
 
@@ -317,14 +302,11 @@ class MetricEntityLinker(TrainablePipe):
             self.set_kb(kb_loader)
         sample = [example.predicted for example in islice(get_examples(), 10)]
         self.encoder.initialize(sample)
-        if self._kb is not None:
-            self.encoder.fit(self._kb)
-            self._report_unknown_concepts(islice(get_examples(), REPORTED_EXAMPLES))
-        training = nlp.config.get("training", {}) if nlp is not None else {}
-        accumulate = training.get("accumulate_gradient", 1)
-        if isinstance(accumulate, int) and accumulate > 1:
-            message = Warnings.W001.format(name=self.name, value=accumulate)
-            warnings.warn(message, MetricELWarning, stacklevel=2)
+        if self.kb_slot.kb is not None:
+            self.encoder.fit(self.kb_slot.kb)
+            warn_of_unknown_concepts(self.kb, get_examples(), nil=self.cfg["nil"])
+        if nlp is not None:
+            warn_of_accumulation(self.name, nlp.config.get("training", {}))
 
     def update(
         self,
@@ -369,96 +351,37 @@ class MetricEntityLinker(TrainablePipe):
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
         """Save the component. The knowledge base goes along, or only its place (`carry_kb`)."""
-        path = Path(path)
-        self._refresh_before_saving()
-        serialize: dict[str, Callable] = {
-            "cfg": lambda p: srsly.write_json(p, self._saved_cfg()),
-            "vocab": lambda p: self.vocab.to_disk(p, exclude=exclude),
-            "model": lambda p: self.model.to_disk(p),
-        }
-        if self._kb is not None and self.cfg["carry_kb"]:
-            serialize["kb"] = self._kb.to_disk
-        util.to_disk(path, serialize, exclude)
+        exclude = list(exclude)
+        refresh_before_saving(self)
+        super().to_disk(path, exclude=[*exclude, "cfg"])
+        write_parts(self, path, exclude)
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "MetricEntityLinker":
         """Load the component; the knowledge base is mapped, not read."""
-        from ..kb import FaissKnowledgeBase
-
-        deserialize: dict[str, Callable] = {
-            "cfg": lambda p: self._take_saved_cfg(srsly.read_json(p), exclude),
-            "vocab": lambda p: self.vocab.from_disk(p, exclude=exclude),
-            "model": lambda p: self.model.from_bytes(p.read_bytes()),
-        }
-        util.from_disk(path, deserialize, exclude)
-        carried = Path(path) / "kb"
-        if "kb" not in exclude and carried.is_dir():
-            self.set_kb(FaissKnowledgeBase.from_disk(carried))
+        exclude = list(exclude)
+        super().from_disk(path, exclude=[*exclude, "cfg"])
+        read_parts(self, path, exclude)
         return self
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         """RETURNS (bytes): The component, with its knowledge base if `carry_kb` is set."""
-        self._refresh_before_saving()
-        serialize: dict[str, Callable] = {
-            "cfg": lambda: srsly.json_dumps(self._saved_cfg()),
-            "vocab": lambda: self.vocab.to_bytes(exclude=exclude),
-            "model": self.model.to_bytes,
-        }
-        if self._kb is not None and self.cfg["carry_kb"]:
-            serialize["kb"] = self._kb.to_bytes
-        return util.to_bytes(serialize, exclude)
+        exclude = list(exclude)
+        refresh_before_saving(self)
+        return pack_parts(self, super().to_bytes(exclude=[*exclude, "cfg"]), exclude)
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "MetricEntityLinker":
         """Load the component from what `to_bytes` returned."""
-        from ..kb import FaissKnowledgeBase
-
-        deserialize: dict[str, Callable] = {
-            "cfg": lambda b: self._take_saved_cfg(srsly.json_loads(b), exclude),
-            "vocab": lambda b: self.vocab.from_bytes(b, exclude=exclude),
-            "model": self.model.from_bytes,
-            "kb": lambda b: self.set_kb(FaissKnowledgeBase.from_bytes(b)),
-        }
-        util.from_bytes(bytes_data, deserialize, exclude)
+        exclude = list(exclude)
+        super().from_bytes(bytes_data, exclude=[*exclude, "cfg"])
+        unpack_parts(self, bytes_data, exclude)
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        parts = (self.vocab, self.model, self.name, self.loss, self.scorer, self.cfg, self._kb)
-        return (_rebuild, parts)
+        settings = {"loss": self.loss, "scorer": self.scorer, **self.cfg}
+        parts = (type(self), self.vocab, self.model, self.name, settings, self.kb_slot.kb)
+        return (rebuild_linker, parts)
 
     # --- parts ---
-
-    def _saved_cfg(self) -> dict[str, Any]:
-        """What the config does not say: settings changed at run time, and learned state."""
-        kb_path = self._missing_kb
-        if self._kb is not None and not self.cfg["carry_kb"]:
-            if self._kb.path is None:
-                message = Warnings.W006.format(name=self.name)
-                warnings.warn(message, MetricELWarning, stacklevel=4)
-            else:
-                kb_path = str(self._kb.path.resolve())
-        return {
-            "changed": settings_changed(self.cfg, self._configured),
-            "loss": self.loss.to_dict() if self.loss is not None else None,
-            "kb_path": kb_path,
-        }
-
-    def _take_saved_cfg(self, saved: dict[str, Any], exclude: Iterable[str]) -> None:
-        from ..kb import FaissKnowledgeBase
-
-        restore_changes(self.cfg, self._configured, saved["changed"])
-        if saved["loss"] is not None and self.loss is not None:
-            self.loss.from_dict(saved["loss"])
-        self._missing_kb = saved["kb_path"]
-        if self._missing_kb is not None and "kb" not in exclude:
-            try:
-                self.set_kb(FaissKnowledgeBase.from_disk(self._missing_kb))
-            except MetricELError as err:
-                logger.warning("%s (%s)", Errors.E010.format(path=self._missing_kb), err)
-
-    def _refresh_before_saving(self) -> None:
-        """Bring vectors that go along up to date, if training has left them behind."""
-        carried = self._kb.vectors if self._kb is not None and self.cfg["carry_kb"] else None
-        if carried is not None and self._upstream.pipeline() is not None:
-            self.refresh_vectors(progress=True)
 
     def _names_for_training(self) -> "TrainingNames":
         from .training import TrainingNames
@@ -467,35 +390,3 @@ class MetricEntityLinker(TrainablePipe):
             self._training_names = TrainingNames(self.kb.records, seed=self.cfg["seed"])
             self._training_names.refresh(self.model)
         return self._training_names
-
-    def _report_unknown_concepts(self, examples: Iterable[Example]) -> None:
-        from ..learning.gold import gold_mentions
-
-        gold = {
-            concept_id
-            for example in examples
-            for mention in gold_mentions(example, nil=self.cfg["nil"])
-            for concept_id in mention.concept_ids
-        }
-        unknown = sorted(concept_id for concept_id in gold if concept_id not in self.kb)
-        if unknown:
-            first = ", ".join(unknown[:3])
-            logger.warning(
-                Warnings.W004.format(count=len(unknown), total=len(gold), examples=first)
-            )
-
-
-def _rebuild(
-    vocab: Vocab,
-    model: Model,
-    name: str,
-    loss: Any,
-    scorer: Callable | None,
-    cfg: dict[str, Any],
-    kb: "FaissKnowledgeBase | None",
-) -> MetricEntityLinker:
-    """Make a linker again in another process (see `MetricEntityLinker.__reduce__`)."""
-    linker = MetricEntityLinker(vocab, model, name, loss=loss, scorer=scorer, **cfg)
-    if kb is not None:
-        linker.set_kb(kb)
-    return linker

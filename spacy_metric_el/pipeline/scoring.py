@@ -1,4 +1,4 @@
-"""Candidates on documents, and copies of examples to be scored."""
+"""Candidates and links on documents, and copies of examples to be scored."""
 
 from collections.abc import Sequence
 
@@ -15,6 +15,31 @@ def set_candidates(docs: Sequence[Doc], candidates: Sequence[Sequence[list]]) ->
     for doc, doc_candidates in zip(docs, candidates, strict=True):
         for ent, ent_candidates in zip(doc.ents, doc_candidates, strict=True):
             ent._.kb_ents = list(ent_candidates)
+
+
+def set_links(
+    docs: Sequence[Doc],
+    candidates: Sequence[Sequence[list]],
+    *,
+    threshold: float | None,
+    nil: str,
+    overwrite: bool,
+) -> None:
+    """Write the best candidate of each entity to its tokens.
+
+    docs (Sequence[Doc]): The documents.
+    candidates (Sequence[Sequence[list]]): Of each document's entities, best first.
+    threshold (float | None): A best score below it gives `nil`.
+    nil (str): The id of an entity that is linked to nothing.
+    overwrite (bool): Whether to replace links that entities already have.
+    """
+    for doc, doc_candidates in zip(docs, candidates, strict=True):
+        for ent, ent_candidates in zip(doc.ents, doc_candidates, strict=True):
+            if ent.kb_id and not overwrite:
+                continue
+            best, score = ent_candidates[0] if ent_candidates else (nil, 0.0)
+            for token in ent:
+                token.ent_kb_id_ = best if score >= (threshold or 0.0) else nil
 
 
 def scored_copy(example: Example, *, gold_ents: bool) -> Example:
