@@ -73,11 +73,12 @@ def read_mentions(path: Path, *, nil: str = "NIL") -> Iterator[tuple[str, tuple[
         return
     from spacy.vocab import Vocab
 
-    from ..learning.gold import ID_SEPARATOR, gold_spans
+    from ..learning.documents import split_ids
+    from ..learning.gold import gold_spans
 
     for doc in _read_docbin(path, Vocab()):
         for span in gold_spans(doc):
-            ids = tuple(cid for cid in span.kb_id_.split(ID_SEPARATOR) if cid and cid != nil)
+            ids = split_ids(span.kb_id_, nil=nil)
             if ids:
                 yield span.text, ids
 

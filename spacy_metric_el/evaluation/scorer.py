@@ -7,8 +7,7 @@ from spacy.scorer import Scorer
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from ..learning.documents import SPANS_KEY
-from ..learning.gold import ID_SEPARATOR
+from ..learning.documents import SPANS_KEY, split_ids
 from .mentions import LinkedMention, reciprocal_rank
 from .metrics import average, recall_at, share
 
@@ -94,7 +93,7 @@ def linked_mentions(
             found = predicted.get(place)
             link = "" if found is None or found.kb_id_ == nil else found.kb_id_
             candidates = () if found is None else _candidates(found, link)
-            gold = frozenset(composite.get(place, ent.kb_id_).split(ID_SEPARATOR)) - {nil, ""}
+            gold = frozenset(split_ids(composite.get(place, ent.kb_id_), nil=nil))
             pairs.append((LinkedMention(str(number), ent.text, gold, candidates), link))
     return pairs
 

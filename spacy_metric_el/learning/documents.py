@@ -12,6 +12,9 @@ from .pubtator import PubTatorDocument, PubTatorMention, read_pubtator
 
 SPANS_KEY = "mentions"
 
+ID_SEPARATOR = "|"
+"""Between the ids of a mention of several concepts."""
+
 
 @dataclass(frozen=True, slots=True)
 class AlignmentCounts:
@@ -34,6 +37,21 @@ class AlignmentCounts:
         return AlignmentCounts(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
+def join_ids(concept_ids: Iterable[str]) -> str:
+    """RETURNS (str): The ids of a mention as one `kb_id`; empty without any."""
+    return ID_SEPARATOR.join(concept_ids)
+
+
+def split_ids(kb_id: str, *, nil: str = "") -> tuple[str, ...]:
+    """Take the `kb_id` of a mention apart.
+
+    kb_id (str): As `join_ids` makes it.
+    nil (str): The id that says that a mention is not linked.
+    RETURNS (tuple[str, ...]): The ids; empty for a mention that is not linked.
+    """
+    return tuple(part for part in kb_id.split(ID_SEPARATOR) if part and part != nil)
+
+
 def _place_mention(doc: Doc, mention: PubTatorMention) -> Span | None:
     """RETURNS (Span | None): The tokens that a mention touches; None if it is only white space."""
     # Surrounding white space would drag white-space tokens into the span.
@@ -41,7 +59,7 @@ def _place_mention(doc: Doc, mention: PubTatorMention) -> Span | None:
     end = mention.start + len(mention.text.rstrip())
     if start >= end:
         return None
-    kb_id = "|".join(mention.concept_ids)
+    kb_id = join_ids(mention.concept_ids)
     return doc.char_span(start, end, label=mention.label, kb_id=kb_id, alignment_mode="expand")
 
 
@@ -64,7 +82,7 @@ def make_gold_doc(nlp: Language, document: PubTatorDocument) -> tuple[Doc, Align
     ents = filter_spans(spans)
     doc.spans[SPANS_KEY] = spans
     doc.ents = tuple(
-        Span(doc, ent.start, ent.end, label=ent.label, kb_id=ent.kb_id_.partition("|")[0])
+        Span(doc, ent.start, ent.end, label=ent.label, kb_id=join_ids(split_ids(ent.kb_id_)[:1]))
         for ent in ents
     )
     counts = AlignmentCounts(

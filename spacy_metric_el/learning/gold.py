@@ -5,10 +5,7 @@ from typing import NamedTuple
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from .documents import SPANS_KEY
-
-ID_SEPARATOR = "|"
-"""Between the ids of a mention of several concepts."""
+from .documents import SPANS_KEY, split_ids
 
 
 class GoldMention(NamedTuple):
@@ -59,6 +56,6 @@ def gold_mentions(example: Example, *, nil: str = "NIL") -> list[GoldMention]:
             if not len(aligned):
                 continue
             start, end = int(aligned.min()), int(aligned.max()) + 1
-        ids = tuple(cid for cid in span.kb_id_.split(ID_SEPARATOR) if cid and cid != nil)
+        ids = split_ids(span.kb_id_, nil=nil)
         mentions.append(GoldMention(start, end, span.text, span.label_, ids))
     return mentions
