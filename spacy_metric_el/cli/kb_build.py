@@ -141,7 +141,7 @@ def _write_encoded(
     mentions: list[Path],
 ) -> int:
     """RETURNS (int): Number of prototypes of the mentions."""
-    from ..kb.storage import replaced_folder
+    from ..files import replaced_folder
     from ..pipeline.prototypes import add_prototypes
 
     count = 0

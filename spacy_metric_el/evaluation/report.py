@@ -1,13 +1,13 @@
 """Metrics of several runs side by side, for people and for files."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import srsly
 from wasabi import table
+
+from ..files import replaced_file
 
 MISSING = "-"
 
@@ -67,14 +67,8 @@ def write_metrics(path: str | Path, metrics: Mapping[str, Any]) -> None:
     path (str | Path): The file; its folder is made where it is missing.
     metrics (Mapping[str, Any]): The metrics.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
-        srsly.write_json(temporary, dict(metrics))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replaced_file(Path(path)) as fresh:
+        srsly.write_json(fresh, dict(metrics))
 
 
 def _cells(rows: Mapping[str, dict[str, Any]]) -> tuple[list[str], list[list[str]]]:

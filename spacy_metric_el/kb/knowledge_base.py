@@ -12,6 +12,7 @@ import pyarrow as pa
 import srsly
 
 from ..errors import Errors, MetricELError
+from ..files import replaced_folder
 from .entity import Entity
 from .index import search_index
 from .ranking import RowTargets, rank_entities
@@ -24,7 +25,7 @@ from .records import (
     open_records,
     write_records,
 )
-from .storage import MANIFEST, read_manifest, replaced_folder, verify_checksums, write_manifest
+from .storage import MANIFEST, read_manifest, verify_checksums, write_manifest
 from .vectors import RowVectors, read_vectors, write_vectors
 
 VECTORS_FOLDER = "vectors"

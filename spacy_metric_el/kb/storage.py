@@ -1,11 +1,7 @@
-"""Folders that are never half-new: checksums, manifests, rename at the end."""
+"""Folders that say what is in them: manifests with sizes and checksums."""
 
 import hashlib
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +12,6 @@ from ..errors import Errors, MetricELError
 FORMAT = "spacy-metric-el-kb"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-
-
-@contextmanager
-def replaced_folder(target: Path) -> Iterator[Path]:
-    """Fill a temporary folder beside `target`; put it in target's place only if all went well.
-
-    target (Path): The folder to make or replace.
-    YIELDS (Path): The temporary folder.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=target.parent))
-    try:
-        # mkdtemp makes a folder that only its owner can read.
-        fresh.chmod(0o777 & ~_umask())
-        yield fresh
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
-            os.rename(target, old / target.name)
-            try:
-                os.rename(fresh, target)
-            except OSError:
-                os.rename(old / target.name, target)
-                old.rmdir()
-                raise
-            shutil.rmtree(old)
-        else:
-            os.rename(fresh, target)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
@@ -118,9 +85,3 @@ def _is_file_entry(entry: Any) -> bool:
         and isinstance(entry.get("bytes"), int)
         and isinstance(entry.get("sha256"), str)
     )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -8,9 +8,10 @@ import faiss
 import numpy as np
 
 from ..errors import Errors, MetricELError
+from ..files import replaced_folder
 from .index import build_index, read_index
 from .ranking import ENTITY_ROW, NAME_ROW, PROTOTYPE_ROW
-from .storage import MANIFEST, read_manifest, replaced_folder, write_manifest
+from .storage import MANIFEST, read_manifest, write_manifest
 
 INDEX_FILE = "index.faiss"
 ROWS_FILE = "rows.npz"

@@ -8,6 +8,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.util import filter_spans
 
+from ..files import replaced_file
 from .pubtator import PubTatorDocument, PubTatorMention, read_pubtator
 
 SPANS_KEY = "mentions"
@@ -110,18 +111,12 @@ def write_docbin(nlp: Language, paths: Iterable[str | Path], output: str | Path)
     RETURNS (AlignmentCounts): How the mentions were placed.
     RAISES (MetricELError): What `read_pubtator` raises.
     """
-    output = Path(output)
     docbin, total = DocBin(store_user_data=True), AlignmentCounts()
     for path in paths:
         for document in read_pubtator(path):
             doc, counts = make_gold_doc(nlp, document)
             docbin.add(doc)
             total += counts
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f"{output.name}.tmp")
-    try:
-        docbin.to_disk(temporary)
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replaced_file(Path(output)) as fresh:
+        docbin.to_disk(fresh)
     return total

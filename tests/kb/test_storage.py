@@ -5,14 +5,12 @@ import pytest
 import srsly
 
 from spacy_metric_el.errors import MetricELError
-from spacy_metric_el.kb import storage
 from spacy_metric_el.kb.storage import (
     FORMAT,
     FORMAT_VERSION,
     MANIFEST,
     file_checksum,
     read_manifest,
-    replaced_folder,
     verify_checksums,
     write_manifest,
 )
@@ -21,10 +19,10 @@ from spacy_metric_el.kb.storage import (
 @pytest.fixture
 def folder(tmp_path):
     folder = tmp_path / "kb"
-    with replaced_folder(folder) as fresh:
-        (fresh / "a.bin").write_bytes(bytes(100))
-        (fresh / "b.bin").write_bytes(b"")
-        write_manifest(fresh, {"entities": 3})
+    folder.mkdir()
+    (folder / "a.bin").write_bytes(bytes(100))
+    (folder / "b.bin").write_bytes(b"")
+    write_manifest(folder, {"entities": 3})
     return folder
 
 
@@ -37,63 +35,6 @@ def code_of(function, *args):
     with pytest.raises(MetricELError) as error:
         function(*args)
     return error.value.code
-
-
-def test_a_folder_is_replaced_as_a_whole(folder):
-    with replaced_folder(folder) as fresh:
-        (fresh / "c.bin").write_bytes(b"c")
-        assert (folder / "a.bin").is_file()
-    assert [path.name for path in folder.iterdir()] == ["c.bin"]
-    assert os.listdir(folder.parent) == [folder.name]
-
-
-def test_missing_parents_are_made(tmp_path):
-    with replaced_folder(tmp_path / "x" / "y") as fresh:
-        (fresh / "c.bin").write_bytes(b"c")
-    assert (tmp_path / "x" / "y" / "c.bin").read_bytes() == b"c"
-
-
-def test_others_can_read_the_folder_as_the_umask_says(tmp_path):
-    (tmp_path / "usual").mkdir()
-    with replaced_folder(tmp_path / "kb"):
-        pass
-    assert (tmp_path / "kb").stat().st_mode == (tmp_path / "usual").stat().st_mode
-
-
-def fill_half(folder, exception):
-    with replaced_folder(folder) as fresh:
-        (fresh / "a.bin").write_bytes(b"half")
-        raise exception
-
-
-@pytest.mark.parametrize("exception", [OSError, KeyboardInterrupt])
-def test_an_exception_leaves_the_old_folder_and_no_other(folder, exception):
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(exception):
-        fill_half(folder, exception)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert os.listdir(folder.parent) == [folder.name]
-
-
-def test_an_exception_makes_no_new_folder(tmp_path):
-    with pytest.raises(OSError, match="disk full"):
-        fill_half(tmp_path / "kb", OSError("disk full"))
-    assert not os.listdir(tmp_path)
-
-
-def test_a_failed_rename_puts_the_old_folder_back(folder, monkeypatch):
-    rename = os.rename
-
-    def fail_for_the_new_one(source, target):
-        if ".new-" in str(source):
-            raise OSError("no")
-        rename(source, target)
-
-    monkeypatch.setattr(storage.os, "rename", fail_for_the_new_one)
-    with pytest.raises(OSError, match="no"), replaced_folder(folder):
-        pass
-    assert read_manifest(folder)["entities"] == 3
-    assert os.listdir(folder.parent) == [folder.name]
 
 
 def test_a_manifest_lists_the_files_and_keeps_its_content(folder):
