@@ -1,6 +1,5 @@
 """Registered ways to a knowledge base, for a config's [initialize] block."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,8 @@ if TYPE_CHECKING:
 
 class KBFromDisk:
     """Opens a folder when it is called: construction stays cheap and loads nothing.
+
+    Registered as `spacy_metric_el.FaissKnowledgeBase.v1`.
 
     path (str | Path): A folder made by `spacy metric-el kb build`.
     """
@@ -22,12 +23,3 @@ class KBFromDisk:
         from .knowledge_base import FaissKnowledgeBase
 
         return FaissKnowledgeBase.from_disk(self.path)
-
-
-def build_kb_loader(path: str | Path) -> Callable[..., "FaissKnowledgeBase"]:
-    """Construct a loader (registered as `spacy_metric_el.FaissKnowledgeBase.v1`).
-
-    path (str | Path): A folder made by `spacy metric-el kb build`.
-    RETURNS (Callable[..., FaissKnowledgeBase]): Opens the folder.
-    """
-    return KBFromDisk(path)

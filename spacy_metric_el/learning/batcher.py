@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from spacy.training import Example
@@ -10,11 +10,9 @@ from spacy.training import Example
 from ..errors import Errors, MetricELError
 from .gold import gold_mentions
 
-Batcher = Callable[[Iterable[Example]], Iterator[list[Example]]]
-
 
 class ClusterBatcher:
-    """Groups documents that share entities.
+    """Groups documents that share entities; registered as `spacy_metric_el.ClusterBatcher.v1`.
 
     Each batch grows from documents in random order; each brings along others
     that share its rarest entities. Every document is used once an epoch: nothing
@@ -45,13 +43,6 @@ class ClusterBatcher:
             mentions = [Counter(m.concept_id for m in gold_mentions(eg)) for eg in chunk]
             for batch in group_documents(mentions, self.size, self.partners, self.rng):
                 yield [chunk[i] for i in batch]
-
-
-def build_cluster_batcher(
-    size: int = 256, partners: int = 3, buffer: int = 100_000, seed: int = 0
-) -> Batcher:
-    """Construct a batcher (registered as `spacy_metric_el.ClusterBatcher.v1`). See `ClusterBatcher`."""
-    return ClusterBatcher(size=size, partners=partners, buffer=buffer, seed=seed)
 
 
 def group_documents(

@@ -4,7 +4,7 @@ import pytest
 from spacy import registry
 
 from spacy_metric_el.errors import MetricELError
-from spacy_metric_el.kb.registered import build_kb_loader
+from spacy_metric_el.kb.registered import KBFromDisk
 
 from .vocabulary import make_kb
 
@@ -24,7 +24,7 @@ def test_a_config_resolves_to_the_loader(tmp_path):
 
 
 def test_only_the_call_opens_the_folder(tmp_path):
-    loader = build_kb_loader(tmp_path / "later")
+    loader = KBFromDisk(tmp_path / "later")
     with pytest.raises(MetricELError) as error:
         loader()
     assert error.value.code == "E132"
