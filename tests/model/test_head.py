@@ -209,17 +209,22 @@ def table_tok2vec():
     return Model("table", forward, init=init, params={"E": None}, dims={"nO": N_INPUT})
 
 
-@pytest.fixture
-def encoder():
-    model = build_metric_encoder(
+def make_encoder(**settings):
+    return build_metric_encoder(
         table_tok2vec(),
         context_width=6,
         surface_width=5,
         ngram_weight_rows=64,
         ngram_vector_rows=32,
+        **settings,
     )
-    model.initialize()
-    return model
+
+
+@pytest.fixture
+def encoder():
+    encoder = make_encoder()
+    encoder.initialize()
+    return encoder
 
 
 def docs(*lengths):
@@ -262,15 +267,7 @@ def test_encoder_without_spans_sends_zeros_to_the_tok2vec(encoder):
 
 def test_encoder_round_trip(encoder, weights):
     X = EncoderInput(docs(3, 0, 3), SPANS, TEXTS)
-    other = build_metric_encoder(
-        table_tok2vec(),
-        context_width=6,
-        surface_width=5,
-        ngram_weight_rows=64,
-        ngram_vector_rows=32,
-        seed=9,
-    )
-    other.from_bytes(encoder.to_bytes())
+    other = make_encoder(seed=9).from_bytes(encoder.to_bytes())
     assert (other.predict(X) == encoder.predict(X)).all()
 
 

@@ -338,11 +338,16 @@ def test_knowledge_base_of_another_width(nlp, linker):
     assert kb.vectors.width == linker.model.get_dim("nO")
 
 
-def test_damaged_folder_leaves_the_old_knowledge_base(linker, tmp_path):
+def check_refusal(linker, code, change, argument):
+    """Check that a knowledge base is refused, and that the old one stays."""
     before = linker.kb
-    with raises("E132"):
-        linker.load_kb(tmp_path)
+    with raises(code):
+        change(argument)
     assert linker.kb is before
+
+
+def test_damaged_folder_leaves_the_old_knowledge_base(linker, tmp_path):
+    check_refusal(linker, "E132", linker.load_kb, tmp_path)
 
 
 def test_set_kb_takes_what_makes_one(nlp, linker):
@@ -360,10 +365,7 @@ def test_set_kb_takes_what_makes_one(nlp, linker):
 
 @pytest.mark.parametrize("wrong", ["folder", 3, None, lambda vocab: "kb"])
 def test_set_kb_refuses_anything_else(linker, wrong):
-    before = linker.kb
-    with raises("E007"):
-        linker.set_kb(wrong)
-    assert linker.kb is before
+    check_refusal(linker, "E007", linker.set_kb, wrong)
 
 
 def test_new_knowledge_base_is_encoded_when_it_is_needed(nlp, linker):
