@@ -1,0 +1,1 @@
+"""Linkers measured on the same knowledge base and the same gold mentions."""
