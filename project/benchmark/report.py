@@ -1,0 +1,197 @@
+"""The rows of a corpus side by side, in Markdown and JSON."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from wasabi import MarkdownRenderer, msg
+
+from spacy_metric_el.errors import MetricELError
+from spacy_metric_el.evaluation.report import write_metrics
+
+from .errors import BenchmarkError, Errors
+from .results import COLUMNS, PREDICTIONS_SUFFIX, paired_difference, read_row
+
+MISSING = "-"
+TITLES = {"off": "Abbreviations as written", "on": "Abbreviations as their long forms"}
+SHARES = {
+    "in KB": "acc_in_kb",
+    "recall@5": "recall_at_5",
+    "recall@64": "recall_at_64",
+    "MRR": "mrr",
+}
+SLICES = {
+    "seen name": "seen_name",
+    "unseen name": "unseen_name",
+    "seen entity": "seen_entity",
+    "unseen entity": "unseen_entity",
+}
+
+
+def main(
+    corpus: Annotated[str, typer.Argument(help="What the corpus was called")],
+    folder: Annotated[Path, typer.Option(help="Folder of the figures")] = Path("metrics/benchmark"),
+    ours: Annotated[str, typer.Option(help="Name of our row")] = "ours",
+    exact: Annotated[str, typer.Option(help="Name of the exact lookup's row")] = "exact",
+) -> None:
+    """
+    Write FOLDER/CORPUS.md and FOLDER/CORPUS.json from the rows in FOLDER/CORPUS.
+
+    The best peer is the most accurate row that is neither ours nor the exact lookup.
+
+    \b
+    EXAMPLES
+    $ python benchmark/table.py medmentions
+    $ python benchmark/table.py ncbi --folder metrics/test --ours ours-minilm
+    """
+    try:
+        rows = read_rows(folder / corpus)
+        table = compare(rows, folder / corpus, ours=ours, exact=exact)
+    except MetricELError as err:
+        typer.secho(str(err), fg="red", err=True)
+        raise typer.Exit(1) from err
+    text = render(corpus, table)
+    typer.echo(text)
+    (folder / f"{corpus}.md").write_text(text + "\n", encoding="utf8")
+    write_metrics(folder / f"{corpus}.json", {"corpus": corpus, **table})
+    msg.good(f"Wrote {folder / corpus}.md and .json")
+
+
+def read_rows(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read the rows of a corpus.
+
+    folder (Path): Of the corpus.
+    RETURNS (dict[str, dict[str, Any]]): Measures by the rows' names, in their order.
+    RAISES (MetricELError): E403 if there are none.
+    """
+    rows = {}
+    for path in sorted(folder.glob("*.json")):
+        measures = read_row(path)
+        rows[measures["row"]] = measures
+    if not rows:
+        raise BenchmarkError(Errors.E403.format(folder=folder))
+    return rows
+
+
+def best_peer(rows: Mapping[str, dict[str, Any]], column: str, others: set[str]) -> str | None:
+    """Find the most accurate peer.
+
+    rows (Mapping[str, dict[str, Any]]): All rows.
+    column (str): `off` or `on`.
+    others (set[str]): Rows that are no peers.
+    RETURNS (str | None): Its name, the first of several; None if no peer has figures.
+    """
+    accuracy = {
+        name: measures[COLUMNS[column]]["acc"]
+        for name, measures in rows.items()
+        if name not in others and COLUMNS[column] in measures
+    }
+    return max(accuracy, key=accuracy.__getitem__, default=None)
+
+
+def compare(
+    rows: Mapping[str, dict[str, Any]], folder: Path, *, ours: str = "ours", exact: str = "exact"
+) -> dict[str, Any]:
+    """Find the best peer of each column, and how far ours is from it and from the lookup.
+
+    rows (Mapping[str, dict[str, Any]]): All rows.
+    folder (Path): Their predictions.
+    ours (str): Name of our row; rows whose names begin with it and a hyphen are ours too.
+    exact (str): Name of the exact lookup's row.
+    RETURNS (dict[str, Any]): `rows`, `best_peer` and `differences`, the last two by column.
+    """
+    own = [name for name in rows if name == ours or name.startswith(f"{ours}-")]
+    peers = {column: best_peer(rows, column, {*own, exact}) for column in COLUMNS}
+    differences: dict[str, dict[str, Any]] = {column: {} for column in COLUMNS}
+    for column, key in COLUMNS.items():
+        for name in own:
+            for other in dict.fromkeys((exact, peers[column])):
+                if other is not None and key in rows.get(other, {}) and key in rows[name]:
+                    first, second = (folder / f"{row}{PREDICTIONS_SUFFIX}" for row in (name, other))
+                    found = paired_difference(first, second, column)
+                    differences[column][f"{name} - {other}"] = found
+    return {"rows": dict(rows), "best_peer": peers, "differences": differences}
+
+
+def render(corpus: str, table: Mapping[str, Any]) -> str:
+    """Lay the rows out in Markdown.
+
+    corpus (str): What the corpus is called.
+    table (Mapping[str, Any]): As `compare` returns it.
+    RETURNS (str): The page: a table a column, differences, and notes.
+    """
+    page = MarkdownRenderer()
+    rows = table["rows"]
+    page.add(page.title(2, corpus))
+    for column, title in TITLES.items():
+        page.add(page.title(3, title))
+        peer = table["best_peer"][column]
+        lines = [_line(name, rows[name], column, is_best=name == peer) for name in _order(rows)]
+        header = ["row", "accuracy", "95 % interval", *SHARES, *SLICES, "mentions/s", "training"]
+        page.add(page.table(lines, header=header, aligns=["l", *"r" * (len(header) - 1)]))
+        if found := table["differences"][column]:
+            header = ["accuracy of", "difference", "95 % interval", "only first", "only second"]
+            lines = [_difference_line(name, values) for name, values in found.items()]
+            page.add(page.table(lines, header=header, aligns=["l", *"r" * (len(header) - 1)]))
+    page.add(page.list(_notes(rows)))
+    return page.text
+
+
+def _order(rows: Mapping[str, dict[str, Any]]) -> list[str]:
+    """RETURNS (list[str]): The rows by accuracy, the lowest first; those without figures last."""
+
+    def place(name: str) -> tuple[bool, float]:
+        scores = rows[name].get(COLUMNS["off"])
+        return scores is None, scores["acc"] if scores else 0.0
+
+    return sorted(rows, key=place)
+
+
+def _line(name: str, measures: Mapping[str, Any], column: str, *, is_best: bool) -> list[str]:
+    title = f"**{name}** (best peer)" if is_best else name
+    scores = measures.get(COLUMNS[column])
+    if scores is None:
+        return [title, *[MISSING] * (4 + len(SHARES) + len(SLICES))]
+    training = measures["training"]
+    return [
+        title,
+        _percent(scores["acc"]),
+        _interval(scores["acc_interval"]),
+        *(_percent(scores[key]) for key in SHARES.values()),
+        *(_percent(scores["slices"][key]["acc"]) for key in SLICES.values()),
+        f"{measures['mentions_per_second']:,.0f}",
+        f"{training['build_seconds'] + training['seconds']:,.0f} s",
+    ]
+
+
+def _difference_line(name: str, values: Mapping[str, Any]) -> list[str]:
+    counts = [f"{values[key]:,}" for key in ("only_first", "only_second")]
+    low, high = values["interval"]
+    interval = f"{100 * low:+.1f} to {100 * high:+.1f}"
+    return [name, f"{100 * values['difference']:+.1f}", interval, *counts]
+
+
+def _notes(rows: Mapping[str, dict[str, Any]]) -> list[str]:
+    """RETURNS (list[str]): What the figures were taken on, and each row's own notes."""
+    notes = []
+    for name in _order(rows):
+        measures = rows[name]
+        scores = measures.get(COLUMNS["off"], {})
+        counts = f"{measures['documents']:,} documents of {Path(measures['test']).name}"
+        if scores:
+            counts += (
+                f", {scores['mentions']:,} mentions with a concept, {100 * scores['in_kb']:.1f} % of "
+                f"them in the knowledge base, {measures['short_forms']:,} short forms"
+            )
+        own = [*measures.get("notes", []), *([measures["error"]] if "error" in measures else [])]
+        notes.append(f"{name}: {'; '.join([counts, *own])}.")
+    return notes
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def _interval(bounds: tuple[float, float]) -> str:
+    return " to ".join(map(_percent, bounds))
