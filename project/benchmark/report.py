@@ -74,10 +74,25 @@ def read_rows(folder: Path) -> dict[str, dict[str, Any]]:
     return rows
 
 
+def comparable(rows: Mapping[str, dict[str, Any]]) -> set[str]:
+    """Find the rows that were measured on the same documents: those of the largest measurement.
+
+    rows (Mapping[str, dict[str, Any]]): All rows.
+    RETURNS (set[str]): Their names, without those that have no figures.
+    """
+    sizes = {
+        name: (measures["documents"], measures[COLUMNS["off"]]["mentions"], measures["test"])
+        for name, measures in rows.items()
+        if COLUMNS["off"] in measures
+    }
+    largest = max(sizes.values(), default=None)
+    return {name for name, size in sizes.items() if size == largest}
+
+
 def best_peer(rows: Mapping[str, dict[str, Any]], column: str, others: set[str]) -> str | None:
     """Find the most accurate peer.
 
-    rows (Mapping[str, dict[str, Any]]): All rows.
+    rows (Mapping[str, dict[str, Any]]): Rows that can be compared.
     column (str): `off` or `on`.
     others (set[str]): Rows that are no peers.
     RETURNS (str | None): Its name, the first of several; None if no peer has figures.
@@ -99,19 +114,27 @@ def compare(
     folder (Path): Their predictions.
     ours (str): Name of our row; rows whose names begin with it and a hyphen are ours too.
     exact (str): Name of the exact lookup's row.
-    RETURNS (dict[str, Any]): `rows`, `best_peer` and `differences`, the last two by column.
+    RETURNS (dict[str, Any]): `rows`; `compared`, the names of those that were measured on
+        the same documents; `best_peer` and `differences`, by column.
     """
-    own = [name for name in rows if name == ours or name.startswith(f"{ours}-")]
-    peers = {column: best_peer(rows, column, {*own, exact}) for column in COLUMNS}
+    compared = comparable(rows)
+    alike = {name: measures for name, measures in rows.items() if name in compared}
+    own = [name for name in alike if name == ours or name.startswith(f"{ours}-")]
+    peers = {column: best_peer(alike, column, {*own, exact}) for column in COLUMNS}
     differences: dict[str, dict[str, Any]] = {column: {} for column in COLUMNS}
-    for column, key in COLUMNS.items():
+    for column in COLUMNS:
         for name in own:
             for other in dict.fromkeys((exact, peers[column])):
-                if other is not None and key in rows.get(other, {}) and key in rows[name]:
+                if other in alike:
                     first, second = (folder / f"{row}{PREDICTIONS_SUFFIX}" for row in (name, other))
                     found = paired_difference(first, second, column)
                     differences[column][f"{name} - {other}"] = found
-    return {"rows": dict(rows), "best_peer": peers, "differences": differences}
+    return {
+        "rows": dict(rows),
+        "compared": sorted(compared),
+        "best_peer": peers,
+        "differences": differences,
+    }
 
 
 def render(corpus: str, table: Mapping[str, Any]) -> str:
@@ -134,7 +157,7 @@ def render(corpus: str, table: Mapping[str, Any]) -> str:
             header = ["accuracy of", "difference", "95 % interval", "only first", "only second"]
             lines = [_difference_line(name, values) for name, values in found.items()]
             page.add(page.table(lines, header=header, aligns=["l", *"r" * (len(header) - 1)]))
-    page.add(page.list(_notes(rows)))
+    page.add(page.list(_notes(rows, set(table["compared"]))))
     return page.text
 
 
@@ -172,7 +195,7 @@ def _difference_line(name: str, values: Mapping[str, Any]) -> list[str]:
     return [name, f"{100 * values['difference']:+.1f}", interval, *counts]
 
 
-def _notes(rows: Mapping[str, dict[str, Any]]) -> list[str]:
+def _notes(rows: Mapping[str, dict[str, Any]], compared: set[str]) -> list[str]:
     """RETURNS (list[str]): What the figures were taken on, and each row's own notes."""
     notes = []
     for name in _order(rows):
@@ -184,6 +207,8 @@ def _notes(rows: Mapping[str, dict[str, Any]]) -> list[str]:
                 f", {scores['mentions']:,} mentions with a concept, {100 * scores['in_kb']:.1f} % of "
                 f"them in the knowledge base, {measures['short_forms']:,} short forms"
             )
+        if scores and name not in compared:
+            counts += ", **not those of the other rows**, so it is not compared"
         own = [*measures.get("notes", []), *([measures["error"]] if "error" in measures else [])]
         notes.append(f"{name}: {'; '.join([counts, *own])}.")
     return notes

@@ -120,6 +120,17 @@ def test_variants_of_ours_are_no_peers(measured):
     assert table["differences"]["off"]["ours-minilm - exact"]["difference"] == 0.0
 
 
+def test_rows_of_fewer_documents_are_no_best_peer(measured, task, dev_path, tmp_path):
+    row = ConstantRow("lucky", "C03")
+    run_row(row, task, corpus="small", test=dev_path, output=tmp_path, limit=1)
+    table = compare(read_rows(measured), measured)
+    assert table["compared"] == ["exact", "ours", "peer"]
+    assert table["rows"]["lucky"]["abbreviations_off"]["acc"] > 0.15
+    assert table["best_peer"]["off"] == "peer"
+    (note,) = (line for line in render("small", table).split("\n") if line.startswith("- lucky"))
+    assert "not those of the other rows" in note
+
+
 def test_no_rows(tmp_path):
     with pytest.raises(MetricELError, match="E403"):
         read_rows(tmp_path)
