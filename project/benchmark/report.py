@@ -210,7 +210,7 @@ def _notes(rows: Mapping[str, dict[str, Any]], compared: set[str]) -> list[str]:
         if scores and name not in compared:
             counts += ", **not those of the other rows**, so it is not compared"
         own = [*measures.get("notes", []), *([measures["error"]] if "error" in measures else [])]
-        notes.append(f"{name}: {'; '.join([counts, *own])}.")
+        notes.append(f"{name}: {'; '.join([counts, *own]).rstrip('.')}.")
     return notes
 
 

@@ -50,6 +50,15 @@ def test_links(row, dev):
     assert found[2][0][1] == pytest.approx(1.0, abs=1e-3)
 
 
+def test_its_own_index_finds_the_same(row, task, dev):
+    own = ScispacyRow(index="hnsw", min_df=1, max_minutes=2)
+    own.train(task)
+    for exact, approximate in zip(row.link(dev, top_k=3), own.link(dev, top_k=3), strict=True):
+        assert [score for _, score in approximate][:1] == pytest.approx(
+            [score for _, score in exact][:1], abs=1e-3
+        )
+
+
 def test_index_that_takes_too_long(monkeypatch):
     def run(command, *, timeout, **kwargs):
         raise subprocess.TimeoutExpired(command, timeout)
