@@ -73,9 +73,17 @@ def evaluate_cli(
     right, and mentions without a concept are left out of the shares. The linker's
     threshold is not applied.
 
+    Two measures are about scores, and take all mentions. The expected calibration
+    error is how far the best scores are from the share of them that is right: small,
+    if scores are probabilities, as those of a linker with a fitted ranker are meant
+    to be. The table of thresholds shows what the setting `threshold` would do:
+    precision and recall of abstaining from mentions with no concept in the knowledge
+    base (NIL), and of the links that are left. The best one has the highest F of links.
+
     Prints a table and can write all metrics as JSON: accuracy with its 95 % interval,
     accuracy where the gold concept is in the knowledge base, recall at 5 and 64, MRR,
-    names and concepts seen in training and not, and mentions per second.
+    names and concepts seen in training and not, mentions per second, the calibration
+    in 15 bins, and 20 thresholds.
 
     \b
     EXAMPLES
@@ -200,13 +208,14 @@ def _iter_names(records: "Records") -> Iterator[tuple[str, str]]:
 
 
 def _show(metrics: dict[str, Any], msg: Printer) -> None:
-    from ..evaluation.report import format_metrics
+    from ..evaluation.report import format_metrics, format_thresholds
 
     rows = {metrics["model"]: metrics}
     if "exact_lookup" in metrics:
         rows["exact lookup"] = metrics["exact_lookup"]
     typer.echo(format_metrics(rows))
     low, high = metrics["acc_interval"]
+    nil = metrics["nil"]
     counts = {
         "Documents": f"{metrics['documents']:,}",
         "Mentions with a concept": f"{metrics['mentions']:,}",
@@ -217,5 +226,8 @@ def _show(metrics: dict[str, Any], msg: Printer) -> None:
         "Mentions with a seen concept": f"{metrics['seen_entity']['n']:,}",
         "95 % interval of acc": f"{100 * low:.1f} to {100 * high:.1f}",
         "Mentions/s of the linker alone": f"{metrics['linking_mentions_per_second']:,.0f}",
+        "Expected calibration error": f"{100 * metrics['calibration']['ece']:.1f}",
+        "Average precision of NIL": f"{100 * nil['average_precision']:.1f}, by chance {100 * nil['share']:.1f}",
     }
     msg.table(counts, max_col=60)
+    typer.echo(format_thresholds(nil))

@@ -15,8 +15,10 @@ from tqdm import tqdm
 from ..learning.gold import GoldMention, gold_mentions
 from ..model.feeding import Pipe, feed, feeding_pipes
 from .baseline import ExactLookup
+from .calibration import calibration
 from .mentions import LinkedMention
 from .metrics import bootstrap_interval, linking_metrics, share, slices
+from .nil import nil_metrics
 
 Candidates = Sequence[tuple[str, float]]
 
@@ -129,7 +131,8 @@ def evaluate_links(
     top_k (int): Candidates that were asked for; deeper recalls are left out.
     RETURNS (dict[str, Any]): Those of `linking_metrics`; `acc_interval`, 95 %, by
         documents; `gold_ids` and `gold_ids_not_in_kb`, distinct ones; the `slices`,
-        which are also there by their own keys.
+        which are also there by their own keys; `calibration` and `nil`, the results
+        of `calibration` and `nil_metrics`.
     """
     gold_ids = {concept_id for mention in mentions for concept_id in mention.gold}
     parts = slices(mentions, seen_names=seen_names, seen_entities=seen_entities)
@@ -140,6 +143,8 @@ def evaluate_links(
         "gold_ids_not_in_kb": sum(concept_id not in kb for concept_id in gold_ids),
         "slices": parts,
         **parts,
+        "calibration": calibration(mentions),
+        "nil": nil_metrics(mentions, kb=kb),
     }
 
 

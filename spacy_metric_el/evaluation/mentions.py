@@ -26,6 +26,11 @@ class LinkedMention:
         return self.candidates[0][0] if self.candidates else ""
 
     @property
+    def score(self) -> float:
+        """RETURNS (float): The score of the best candidate; minus infinity where there is none."""
+        return float(self.candidates[0][1]) if self.candidates else float("-inf")
+
+    @property
     def rank(self) -> int:
         """RETURNS (int): The place of the first right candidate, from 1; 0 where none is right."""
         for place, (concept, _) in enumerate(self.candidates, start=1):

@@ -1,7 +1,8 @@
 """Measures of linking over gold mentions: pure functions, no spaCy.
 
 Mentions without gold (NIL) are counted, but they belong to no share: whether
-a linker rightly abstains is the business of spaCy's precision and recall.
+a linker rightly abstains is the business of `nil`, and of spaCy's precision
+and recall.
 """
 
 from collections.abc import Callable, Container, Iterable, Sequence

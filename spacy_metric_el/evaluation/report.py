@@ -34,6 +34,15 @@ _COLUMNS: tuple[tuple[str, tuple[str, ...], Callable[[float], str]], ...] = (
     ("unseen entity", ("slices", "unseen_entity", "acc"), _percent),
 )
 
+_THRESHOLD_COLUMNS = {
+    "nil_precision": "NIL P",
+    "nil_recall": "NIL R",
+    "link_precision": "link P",
+    "link_recall": "link R",
+    "link_f": "link F",
+}
+"""Key of a threshold's measures, and its title."""
+
 
 def format_metrics(rows: Mapping[str, dict[str, Any]]) -> str:
     """Lay runs out as a table for the terminal.
@@ -59,6 +68,23 @@ def markdown_table(rows: Mapping[str, dict[str, Any]]) -> str:
     rule = ["---", *["---:"] * (len(header) - 1)]
     escaped = [[cell.replace("|", "\\|") for cell in line] for line in body]
     return "\n".join(f"| {' | '.join(line)} |" for line in [header, rule, *escaped])
+
+
+def format_thresholds(nil: Mapping[str, Any]) -> str:
+    """Lay out what thresholds do, for the terminal.
+
+    nil (Mapping[str, Any]): The result of `nil_metrics`.
+    RETURNS (str): A line for every other threshold, and for the best one; shares in percent.
+    """
+    rows = [(f"{row['threshold']:.2f}", row) for row in nil["thresholds"][::2]]
+    if nil["best"] is not None:
+        rows.append((f"best: {nil['best']['threshold']:.6g}", nil["best"]))
+    body = [
+        [title, _count(row["abstained"]), *(_percent(row[key]) for key in _THRESHOLD_COLUMNS)]
+        for title, row in rows
+    ]
+    header = ["threshold", "abstained", *_THRESHOLD_COLUMNS.values()]
+    return table(body, header=header, divider=True, aligns=["l", *"r" * (len(header) - 1)])
 
 
 def write_metrics(path: str | Path, metrics: Mapping[str, Any]) -> None:

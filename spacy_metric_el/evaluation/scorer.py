@@ -8,6 +8,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from ..learning.documents import SPANS_KEY, split_ids
+from .calibration import calibration
 from .mentions import LinkedMention, reciprocal_rank
 from .metrics import average, recall_at, share
 
@@ -38,7 +39,9 @@ def score_linking(
     others, are left out. `el_acc` and `el_acc_in_kb` judge the id that was set,
     so a rightly ranked candidate that the threshold turned into NIL is wrong
     there; `el_recall_at_{k}` and `el_mrr` judge the candidates in
-    `ent._.kb_ents`, or the id alone where that list is missing.
+    `ent._.kb_ents`, or the id alone where that list is missing. `el_ece`, the
+    expected calibration error of the best candidates' scores, is taken over the
+    unlinked gold entities as well; no candidate of these is right.
 
     The `nel_*` scores are spaCy's, which read the entities alone, pass over
     missed mentions (and are therefore higher on a pipeline with its own NER)
@@ -50,12 +53,11 @@ def score_linking(
         `el_acc_in_kb`; without it, every linked gold mention counts as in the KB.
     ks (Sequence[int]): The depths of recall@k.
     RETURNS (dict[str, Any]): `el_acc`, `el_acc_in_kb`, `el_recall_at_{k}`,
-        `el_mrr`, and the results of `Scorer.score_links`.
+        `el_mrr`, `el_ece`, and the results of `Scorer.score_links`.
     """
     examples = list(examples)
-    pairs = [
-        (mention, link) for mention, link in linked_mentions(examples, nil=nil) if mention.gold
-    ]
+    everything = linked_mentions(examples, nil=nil)
+    pairs = [(mention, link) for mention, link in everything if mention.gold]
     mentions = [mention for mention, _ in pairs]
     in_kb = [
         (mention, link)
@@ -67,6 +69,7 @@ def score_linking(
         "el_acc_in_kb": _link_accuracy(in_kb),
         **{f"el_recall_at_{k}": recall_at(mentions, k) for k in ks},
         "el_mrr": average(mentions, reciprocal_rank),
+        "el_ece": calibration(mention for mention, _ in everything)["ece"],
         # spaCy takes an unlinked gold entity with an unlinked prediction for a
         # true positive unless the empty id is among the negative labels.
         **Scorer.score_links(examples, negative_labels=[nil, ""]),

@@ -23,6 +23,8 @@ KEYS = {
     "acc_interval",
     "gold_ids_not_in_kb",
     "slices",
+    "calibration",
+    "nil",
 }
 SLICES = {"seen_name", "unseen_name", "seen_entity", "unseen_entity"}
 
@@ -58,6 +60,19 @@ def test_evaluate_links_every_gold_mention(evaluate, files):
     assert "exact_lookup" not in metrics
     assert "recall@64" in output
     assert "1 of 6" in output
+
+
+def test_evaluate_measures_scores(evaluate, files):
+    metrics, output = evaluate(files.fresh, files.dev)
+    assert 0 <= metrics["calibration"]["ece"] <= 1
+    assert sum(row["count"] for row in metrics["calibration"]["bins"]) == 7
+    # The sunburn is not in the knowledge base, and the whole sentence has no concept.
+    assert metrics["nil"]["mentions"] == 2
+    assert metrics["nil"]["thresholds"][0]["link_recall"] == pytest.approx(metrics["acc_in_kb"])
+    assert metrics["nil"]["best"]["link_f"] >= metrics["nil"]["thresholds"][0]["link_f"]
+    assert "Expected calibration error" in output
+    assert "link F" in output
+    assert "best: " in output
 
 
 def test_evaluate_with_a_training_corpus(evaluate, files):

@@ -143,6 +143,16 @@ def test_all_measures():
     assert metrics["seen_entity"] == metrics["slices"]["seen_entity"] == {"n": 1, "acc": 0.0}
 
 
+def test_measures_of_scores():
+    metrics = evaluate_links(MENTIONS, kb={"C03", "C08"}, seen_names=set(), seen_entities=set())
+    # One right and one wrong at 1.0, and two without candidates.
+    assert metrics["calibration"]["ece"] == pytest.approx(0.25)
+    assert sum(row["count"] for row in metrics["calibration"]["bins"]) == 4
+    assert (metrics["nil"]["mentions"], metrics["nil_mentions"]) == (2, 1)
+    assert metrics["nil"]["average_precision"] == 1.0
+    assert len(metrics["nil"]["thresholds"]) <= 20
+
+
 def test_recall_deeper_than_the_candidates_is_left_out():
     metrics = evaluate_links(MENTIONS, kb=set(), seen_names=set(), seen_entities=set(), top_k=5)
     assert "recall_at_5" in metrics

@@ -3,7 +3,13 @@ import srsly
 
 from spacy_metric_el.evaluation.mentions import LinkedMention
 from spacy_metric_el.evaluation.metrics import linking_metrics, slices
-from spacy_metric_el.evaluation.report import format_metrics, markdown_table, write_metrics
+from spacy_metric_el.evaluation.nil import nil_metrics
+from spacy_metric_el.evaluation.report import (
+    format_metrics,
+    format_thresholds,
+    markdown_table,
+    write_metrics,
+)
 
 
 @pytest.fixture
@@ -58,6 +64,25 @@ def test_markdown_escapes_bars():
 @pytest.mark.parametrize("write", [format_metrics, markdown_table])
 def test_no_runs(write):
     assert write({}).split()
+
+
+def test_thresholds():
+    mentions = [
+        LinkedMention("d", "pain", frozenset({"C1"}), (("C1", 0.9),)),
+        LinkedMention("d", "ache", frozenset({"C9"}), (("C1", 0.35),)),
+    ]
+    text = format_thresholds(nil_metrics(mentions, kb={"C1"}))
+    header, _, *lines = text.strip("\n").split("\n")
+    assert " ".join(header.split()) == "threshold abstained NIL P NIL R link P link R link F"
+    assert [line.split()[0] for line in lines[:-1]] == [f"0.{i}0" for i in range(10)]
+    assert lines[3].split() == ["0.30", "0", "0.0", "0.0", "50.0", "100.0", "66.7"]
+    assert lines[4].split() == ["0.40", "1", *["100.0"] * 5]
+    assert lines[-1].split() == ["best:", "0.625", "1", *["100.0"] * 5]
+    assert len({len(line) for line in [header, *lines]}) == 1
+
+
+def test_thresholds_of_nothing():
+    assert "best" not in format_thresholds(nil_metrics([], kb=()))
 
 
 def test_written_metrics_can_be_read(tmp_path, rows):

@@ -53,7 +53,7 @@ def test_every_score_is_there(kb_ents):
     assert scores["el_recall_at_1"] == 0.0
     assert scores["el_recall_at_2"] == 1.0
     assert scores["el_mrr"] == 0.5
-    expected = {"nel_score", "nel_f_per_type"}
+    expected = {"nel_score", "nel_f_per_type", "el_ece"}
     expected |= {f"nel_{kind}_{part}" for kind in ("micro", "macro") for part in "prf"}
     assert expected <= set(scores)
     assert "ENTITY" in scores["nel_f_per_type"]
@@ -137,6 +137,13 @@ def test_composite_gold_of_a_corpus(no_kb_ents, through_docbin):
     assert scores["nel_micro_r"] == 0.0
 
 
+def test_calibration_error_counts_unlinked_and_missed_mentions(kb_ents):
+    predicted = [(0, 1, "C1", [("C1", 0.75), ("C2", 0.25)]), (2, 3, "NIL", [("C2", 0.5)])]
+    gold = [(0, 1, "C1"), (2, 3, ""), (4, 6, "C3")]
+    scores = score_linking([example(predicted, gold)])
+    assert scores["el_ece"] == pytest.approx((0.25 + 0.5 + 0.0) / 3)
+
+
 def test_accuracy_in_kb(no_kb_ents):
     eg = example([(0, 1, "C1"), (2, 3, "C2")], [(0, 1, "C1"), (2, 3, "C9")])
     assert score_linking([eg], kb={"C1", "C2"})["el_acc_in_kb"] == 1.0
@@ -175,6 +182,7 @@ def test_no_examples():
     scores = score_linking([])
     numbers = [scores[key] for key in ("el_acc", "el_acc_in_kb", "el_recall_at_5", "el_mrr")]
     assert numbers == [0.0] * 4
+    assert scores["el_ece"] == 0.0
     assert scores["nel_score"] == 0.0
 
 
