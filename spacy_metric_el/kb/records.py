@@ -2,11 +2,12 @@
 
 `entities.arrow` holds one record a concept, in the order of concept ids.
 `names.arrow` holds one record a distinct normalised name, in the order of its
-hash, with the concepts that bear it and how often a training corpus used it so.
+hash, with the concepts that bear it, how often a training corpus used it so, and
+whether the vocabulary itself gives the concept that name.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -39,6 +40,7 @@ _NAME_SCHEMA = pa.schema(
         ("hash", pa.uint64()),
         ("entities", pa.large_list(pa.int32())),
         ("counts", pa.large_list(pa.uint32())),
+        ("in_vocabulary", pa.large_list(pa.bool_())),
     ]
 )
 
@@ -85,6 +87,26 @@ class Records:
     def name_counts(self) -> np.ndarray:
         """RETURNS (np.ndarray): (n_links,) uint32, uses of each link in a training corpus."""
         return _values(self.names, "counts")
+
+    @cached_property
+    def name_in_vocabulary(self) -> np.ndarray:
+        """RETURNS (np.ndarray): (n_links,) bool, whether a source of the vocabulary has the link; the others come of training mentions alone."""
+        return _values(self.names, "in_vocabulary")
+
+    @cached_property
+    def entity_counts(self) -> np.ndarray:
+        """RETURNS (np.ndarray): (n_entities,) int64, mentions of each entity in a training corpus."""
+        counts = np.bincount(
+            self.name_entities, weights=self.name_counts, minlength=self.n_entities
+        )
+        return counts.astype(np.int64)
+
+    @cached_property
+    def entity_in_vocabulary(self) -> np.ndarray:
+        """RETURNS (np.ndarray): (n_entities,) bool, whether the vocabulary has the entity."""
+        found = np.zeros(self.n_entities, dtype=bool)
+        found[self.name_entities[self.name_in_vocabulary]] = True
+        return found
 
     @cached_property
     def entity_offsets(self) -> np.ndarray:
@@ -177,6 +199,7 @@ def build_records(entities: Iterable[Entity], counts: MentionCounts | None = Non
             key = normalise_name(alias)
             links.setdefault(key, {}).setdefault(entity.concept_id, 0)
             spelling.setdefault(key, alias)
+    in_vocabulary = {(key, cid) for key, concepts in links.items() for cid in concepts}
     used: dict[str, list[tuple[int, str]]] = {}
     for (text, concept_id), count in sorted((counts or {}).items()):
         key, text = normalise_name(text), " ".join(text.split())
@@ -192,7 +215,7 @@ def build_records(entities: Iterable[Entity], counts: MentionCounts | None = Non
         by_id[concept_id] = clean_entity(Entity(concept_id, names[0], names))
     if not by_id:
         raise MetricELError(Errors.E131)
-    return Records(_entity_table(by_id), _name_table(by_id, links, spelling))
+    return Records(_entity_table(by_id), _name_table(by_id, links, spelling, in_vocabulary))
 
 
 def write_records(records: Records, folder: Path) -> None:
@@ -210,11 +233,15 @@ def open_records(buffers: Mapping[str, pa.Buffer]) -> Records:
 
     buffers (Mapping[str, pa.Buffer]): The files by name, mapped or in memory.
     RETURNS (Records): Tables over those buffers.
+    RAISES (pa.ArrowInvalid): For files that are no tables, or have other columns.
     """
     tables = [
         pa.ipc.open_file(pa.BufferReader(buffers[name])).read_all()
         for name in (ENTITIES_FILE, NAMES_FILE)
     ]
+    for table, schema in zip(tables, (_ENTITY_SCHEMA, _NAME_SCHEMA), strict=True):
+        if table.schema != schema:
+            raise pa.ArrowInvalid("the columns are those of another version")
     return Records(*tables)
 
 
@@ -241,17 +268,24 @@ def _name_table(
     by_id: Mapping[str, Entity],
     links: Mapping[str, Mapping[str, int]],
     spelling: Mapping[str, str],
+    in_vocabulary: Container[tuple[str, str]],
 ) -> pa.Table:
     record = {concept_id: i for i, concept_id in enumerate(sorted(by_id))}
     hashed = sorted((stable_hash(key), key) for key in links)
     keys = [key for _, key in hashed]
-    linked = [sorted((record[cid], count) for cid, count in links[key].items()) for key in keys]
+    linked = [
+        sorted(
+            (record[cid], count, (key, cid) in in_vocabulary) for cid, count in links[key].items()
+        )
+        for key in keys
+    ]
     arrays = [
         pa.array(keys, pa.large_string()),
         pa.array([spelling[key] for key in keys], pa.large_string()),
         pa.array(np.asarray([value for value, _ in hashed], dtype=np.uint64)),
-        pa.array([[entity for entity, _ in row] for row in linked], pa.large_list(pa.int32())),
-        pa.array([[count for _, count in row] for row in linked], pa.large_list(pa.uint32())),
+        pa.array([[entity for entity, _, _ in row] for row in linked], pa.large_list(pa.int32())),
+        pa.array([[count for _, count, _ in row] for row in linked], pa.large_list(pa.uint32())),
+        pa.array([[known for _, _, known in row] for row in linked], pa.large_list(pa.bool_())),
     ]
     return pa.Table.from_arrays(arrays, schema=_NAME_SCHEMA)
 

@@ -13,6 +13,7 @@ from spacy_metric_el.kb.entity import Entity
 from spacy_metric_el.kb.records import (
     ENTITIES_FILE,
     NAMES_FILE,
+    Records,
     build_records,
     open_records,
     stable_hash,
@@ -117,6 +118,26 @@ def test_names_of_entities_are_the_inverse_of_entities_of_names(vocabulary, coun
     assert len(names) == len(expected)
 
 
+@given(vocabularies, mention_counts)
+def test_what_the_vocabulary_has_itself_equals_a_loop(vocabulary, counts):
+    records = build_records(entities_of(vocabulary), counts)
+    given_links = set(naive_links(vocabulary, {}))
+    found = dict(zip(links_of(records), records.name_in_vocabulary.tolist(), strict=True))
+    assert found == {link: link in given_links for link in naive_links(vocabulary, counts)}
+    ids = [entity.concept_id for entity in records.iter_entities()]
+    assert records.entity_in_vocabulary.tolist() == [cid in vocabulary for cid in ids]
+
+
+@given(vocabularies, mention_counts)
+def test_mentions_of_entities_equal_naive_counting(vocabulary, counts):
+    records = build_records(entities_of(vocabulary), counts)
+    expected = defaultdict(int)
+    for (_, cid), count in counts.items():
+        expected[cid] += count
+    ids = [entity.concept_id for entity in records.iter_entities()]
+    assert records.entity_counts.tolist() == [expected[cid] for cid in ids]
+
+
 @pytest.mark.parametrize("collide", [False, True])
 @settings(max_examples=30)
 @given(vocabulary=vocabularies)
@@ -200,12 +221,34 @@ def test_mapped_tables_equal_those_in_memory(tmp_path):
     mapped = open_records({f: pa.memory_map(str(tmp_path / f)).read_buffer() for f in files})
     assert mapped.entities.equals(records.entities)
     assert mapped.names.equals(records.names)
-    arrays = "name_offsets", "name_entities", "name_counts", "entity_offsets", "entity_names"
+    arrays = ["name_offsets", "name_entities", "name_counts", "name_in_vocabulary"]
+    arrays += ["entity_offsets", "entity_names", "entity_counts", "entity_in_vocabulary"]
     for array in arrays:
         assert getattr(mapped, array).tolist() == getattr(records, array).tolist()
         assert getattr(mapped, array).dtype == getattr(records, array).dtype
     assert mapped.log_priors().tolist() == records.log_priors().tolist()
     assert mapped.entity_index("C3") == records.entity_index("C3") == 2
+
+
+def buffers_of(records, folder):
+    return {name: pa.py_buffer(content) for name, content in files_of(records, folder).items()}
+
+
+@pytest.mark.parametrize("table", ["entities", "names"])
+@pytest.mark.parametrize("change", ["less", "more", "other type"])
+def test_tables_of_another_version_are_refused(tmp_path, table, change):
+    records = build_records(ENTITIES, COUNTS)
+    tables = {"entities": records.entities, "names": records.names}
+    last, values = tables[table].column_names[-1], tables[table].columns[-1]
+    changed = tables[table].drop_columns([last])
+    if change != "less":
+        name = last if change == "other type" else "new"
+        changed = changed if change == "other type" else tables[table]
+        changed = changed.append_column(name, pa.array([""] * len(values)))
+    buffers = buffers_of(Records(**{**tables, table: changed}), tmp_path / "changed")
+    with pytest.raises(pa.ArrowInvalid, match="another version"):
+        open_records(buffers)
+    assert open_records(buffers_of(records, tmp_path / "same")).names.equals(records.names)
 
 
 @given(start=st.integers(0, 9), length=st.integers(0, 9))

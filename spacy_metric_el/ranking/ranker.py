@@ -1,0 +1,214 @@
+"""The ranker: from the evidence for candidates to calibrated probabilities.
+
+Two scorers, one after the other. The first judges each mention alone. What it finds
+probable is lent to the other mentions of the document, and the second judges with that.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..kb.records import Records
+from ..names import normalise_name
+from .candidates import Candidates, OwnUsage, sort_runs
+from .document import DOCUMENT_FEATURES, document_evidence
+from .features import FEATURES, MentionTexts, NameWordings, pair_features
+from .labels import EntityLabels, label_agreement
+from .prototypes import OwnMentions, Prototypes, compare_prototypes
+from .scorer import ScorerSettings, make_scorer
+
+EVIDENCE = [*FEATURES, *DOCUMENT_FEATURES]
+"""What the second scorer sees; a saved ranker fits only the version that has the same."""
+
+
+class MentionTable(NamedTuple):
+    """Mentions to rank candidates for.
+
+    documents (np.ndarray): (n,) int64, the document of each.
+    texts (MentionTexts): What they say.
+    context (np.ndarray): (n, width) float32, unit vectors of the context channel.
+    """
+
+    documents: np.ndarray
+    texts: MentionTexts
+    context: np.ndarray
+
+
+class Own(NamedTuple):
+    """All that training mentions must be judged without; see each part."""
+
+    usage: OwnUsage
+    mentions: OwnMentions
+
+
+class CandidateRanker:
+    """Ranks candidates, and says how probable each is.
+
+    records (Records): The vocabulary.
+    prototypes (Prototypes): Of its entities.
+    labels (EntityLabels): Of its entities.
+    settings (ScorerSettings): Of both scorers.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        prototypes: Prototypes,
+        labels: EntityLabels,
+        settings: ScorerSettings | None = None,
+    ) -> None:
+        self.records = records
+        self.prototypes = prototypes
+        self.labels = labels
+        self.settings = settings or ScorerSettings()
+        self.wordings = NameWordings(records)
+        self.alone = make_scorer(len(FEATURES), self.settings)
+        self.together = make_scorer(len(FEATURES) + len(DOCUMENT_FEATURES), self.settings)
+
+    def features(
+        self,
+        candidates: Candidates,
+        channels: np.ndarray,
+        mentions: MentionTable,
+        own: Own | None = None,
+    ) -> np.ndarray:
+        """Gather the evidence of each mention alone.
+
+        candidates (Candidates): The p pairs.
+        channels (np.ndarray): (p, 2) float32, cosines of the two channels; see `pair_features`.
+        mentions (MentionTable): The n mentions.
+        own (Own | None): For training mentions: what to leave out.
+        RETURNS (np.ndarray): (p, len(FEATURES)) float32.
+        """
+        near = compare_prototypes(
+            mentions.context,
+            candidates.mentions,
+            candidates.entities,
+            self.prototypes,
+            own.mentions if own is not None else None,
+        )
+        usage = own.usage if own is not None else None
+        agreement = label_agreement(
+            mentions.texts.labels, candidates.mentions, candidates.entities, self.labels
+        )
+        # A label that an entity has from this document alone must not be known here.
+        agreement *= near[:, 2] if own is not None else 1.0
+        return pair_features(
+            candidates,
+            mentions.texts,
+            self.records,
+            self.wordings,
+            channels,
+            near,
+            agreement,
+            usage,
+        )
+
+    def rank(
+        self, candidates: Candidates, channels: np.ndarray, mentions: MentionTable, *, top_k: int
+    ) -> tuple[Candidates, np.ndarray]:
+        """Rank the candidates of whole documents.
+
+        candidates (Candidates): The p pairs.
+        channels (np.ndarray): (p, 2) float32, cosines of the two channels.
+        mentions (MentionTable): The mentions, all of a document together.
+        top_k (int): Candidates to keep.
+        RETURNS (tuple[Candidates, np.ndarray]): The candidates, best first, and the
+            probability of each, (p,) float32; those of a mention sum to at most 1.
+        """
+        features = self.features(candidates, channels, mentions)
+        evidence = self._lend(features, candidates, mentions)
+        probabilities = self.together.probabilities(evidence, candidates.offsets)
+        order, offsets = sort_runs(candidates, probabilities, top_k)
+        return candidates.take(order, offsets), probabilities[order]
+
+    def fit(
+        self,
+        candidates: Candidates,
+        channels: np.ndarray,
+        mentions: MentionTable,
+        is_right: np.ndarray,
+        own: Own,
+        *,
+        progress: bool = False,
+    ) -> float:
+        """Fit both scorers to training mentions, each judged as one of a new document.
+
+        candidates (Candidates): The p pairs, collected without the mentions' own documents.
+        channels (np.ndarray): (p, 2) float32, cosines of the two channels.
+        mentions (MentionTable): The mentions, all of a document together.
+        is_right (np.ndarray): (p,) bool, whether the candidate is a gold one.
+        own (Own): What to leave out.
+        progress (bool): Whether to show progress bars.
+        RETURNS (float): The last loss of the second scorer, in nats a mention.
+        """
+        features = self.features(candidates, channels, mentions, own)
+        offsets = candidates.offsets
+        self.alone.fit(features, offsets, is_right, self.settings, progress=progress)
+        evidence = self._lend(features, candidates, mentions)
+        loss = self.together.fit(evidence, offsets, is_right, self.settings, progress=progress)
+        # As they are saved, or a pipeline would rank otherwise once it was loaded.
+        halved = self.prototypes.sums.astype(np.float16).astype(np.float32)
+        self.prototypes = self.prototypes._replace(sums=halved)
+        return loss
+
+    def _lend(
+        self, features: np.ndarray, candidates: Candidates, mentions: MentionTable
+    ) -> np.ndarray:
+        probabilities = self.alone.probabilities(features, candidates.offsets)
+        groups = _number(normalise_name(text) for text in mentions.texts.long)
+        owners = candidates.mentions
+        lent = document_evidence(
+            mentions.documents[owners], groups[owners], candidates.entities, probabilities
+        )
+        return np.concatenate((features, lent), axis=1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """RETURNS (dict[str, Any]): All that was learned. Entities are named by concept ids, so that it fits the vocabulary when that is built again."""
+        entities = np.union1d(
+            self.prototypes.entities, np.flatnonzero(self.labels.of_entity >= 0)
+        ).astype(np.int64)
+        ids = self.records.entities["concept_id"].take(entities).to_pylist()
+        return {
+            "settings": self.settings._asdict(),
+            "features": EVIDENCE,
+            "alone": self.alone.to_dict(),
+            "together": self.together.to_dict(),
+            "concept_ids": ids,
+            "sums": self.prototypes.sums.astype(np.float16),
+            "sizes": self.prototypes.sizes,
+            "owners": np.searchsorted(entities, self.prototypes.entities),
+            "labels": self.labels.labels,
+            "label_of": self.labels.of_entity[entities],
+        }
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any], records: Records) -> "CandidateRanker":
+        """Load a ranker for a vocabulary; what is about concepts that it lacks is dropped.
+
+        state (dict[str, Any]): What `to_dict` gave.
+        records (Records): The vocabulary.
+        RETURNS (CandidateRanker): The ranker.
+        """
+        entities = np.asarray([records.entity_index(cid) for cid in state["concept_ids"]])
+        entities = entities.astype(np.int64)
+        owners = entities[state["owners"]] if len(entities) else np.zeros(0, dtype=np.int64)
+        order = np.argsort(owners, kind="stable")
+        order = order[owners[order] >= 0]
+        prototypes = Prototypes(
+            state["sums"][order].astype(np.float32), state["sizes"][order], owners[order]
+        )
+        of_entity = np.full(records.n_entities, -1, dtype=np.int32)
+        known = entities >= 0
+        of_entity[entities[known]] = state["label_of"][known]
+        labels = EntityLabels(list(state["labels"]), of_entity)
+        ranker = cls(records, prototypes, labels, ScorerSettings(**state["settings"]))
+        ranker.alone.from_dict(state["alone"])
+        ranker.together.from_dict(state["together"])
+        return ranker
+
+
+def _number(keys: Iterable[Any]) -> np.ndarray:
+    numbers: dict[Any, int] = {}
+    return np.asarray([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)

@@ -1,0 +1,61 @@
+"""Ragged arrays: values in runs, a run for each mention."""
+
+import numpy as np
+
+
+def spread(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """List the places of many runs.
+
+    starts (np.ndarray): (n,) int, the first place of each run.
+    lengths (np.ndarray): (n,) int, 0 or more.
+    RETURNS (tuple[np.ndarray, np.ndarray]): For each place, in the order of runs, the
+        run it belongs to and the place itself, (lengths.sum(),) int64 each.
+    """
+    owners = np.repeat(np.arange(len(starts)), lengths)
+    before = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return owners, np.arange(len(owners)) - before + np.repeat(starts, lengths)
+
+
+def offsets_of(owners: np.ndarray, n: int) -> np.ndarray:
+    """RETURNS (np.ndarray): (n + 1,) int64, where each of n runs starts and ends among sorted owners."""
+    return np.searchsorted(owners, np.arange(n + 1)).astype(np.int64)
+
+
+def segment_max(values: np.ndarray, offsets: np.ndarray, empty: float) -> np.ndarray:
+    """Take the largest value of each run.
+
+    values (np.ndarray): (p,) or (p, k).
+    offsets (np.ndarray): (n + 1,) int, where runs start and end.
+    empty (float): The result for a run without values.
+    RETURNS (np.ndarray): (n,) or (n, k).
+    """
+    return _reduce(np.maximum, values, offsets, empty)
+
+
+def segment_sum(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """RETURNS (np.ndarray): (n,) or (n, k), the sum of each run; 0 for one without values."""
+    return _reduce(np.add, values, offsets, 0.0)
+
+
+def segment_softmax(logits: np.ndarray, offsets: np.ndarray, extra: np.ndarray) -> np.ndarray:
+    """Turn the logits of each run into probabilities, with one further logit a run.
+
+    logits (np.ndarray): (p,) float.
+    offsets (np.ndarray): (n + 1,) int, where runs start and end.
+    extra (np.ndarray): (n,) float, the logit of "none of them".
+    RETURNS (np.ndarray): (p,) float. A run's probabilities and that of "none of
+        them", which is not returned, sum to one.
+    """
+    lengths = np.diff(offsets)
+    top = np.maximum(segment_max(logits, offsets, -np.inf), extra)
+    powers = np.exp(logits - np.repeat(top, lengths))
+    total = segment_sum(powers, offsets) + np.exp(extra - top)
+    return powers / np.repeat(total, lengths)
+
+
+def _reduce(ufunc: np.ufunc, values: np.ndarray, offsets: np.ndarray, empty: float) -> np.ndarray:
+    out = np.full((len(offsets) - 1, *values.shape[1:]), empty, dtype=values.dtype)
+    filled = np.diff(offsets) > 0
+    if filled.any():
+        out[filled] = ufunc.reduceat(values, offsets[:-1][filled])
+    return out
