@@ -52,6 +52,9 @@ class Errors(metaclass=_Coded):
     E009 = "Document {doc}: the span {start} to {end} holds no token. Spans to link need one token or more."
     E010 = "The pipeline points to the knowledge base {path}, but it cannot be opened. Load one with `linker.load_kb(path)`, or on the command line with --kb."
     E011 = "Setting `{setting}` of the metric encoder is {value}, but must be {expected}."
+    E012 = "The ranker of the linker '{name}' cannot be fitted: no annotated mention has a concept of the knowledge base. Are the ids of the corpus those of the vocabulary?"
+    E013 = "The pipeline's ranker was fitted by another version of spacy-metric-el. Train the pipeline again, or fit the ranker with `linker.fit_ranker(nlp, get_examples)`."
+    E014 = "There are no annotated documents to fit the ranker of the linker '{name}' to. Initialize the pipeline with a training corpus, or give one to `linker.fit_ranker(nlp, get_examples)`."
     # Knowledge base
     E101 = "{path}, line {line}: not a JSON record of a concept ({reason})."
     E102 = "Concept '{concept}' has no {missing}. A concept needs an id and a name that are not empty."
@@ -88,6 +91,8 @@ class Errors(metaclass=_Coded):
     E230 = "PrototypeTriplet needs a margin above 0 and negatives of 1 or more, but margin is {margin} and negatives is {negatives}."
     E231 = "ClusterBatcher needs size and buffer of 1 or more and partners of 0 or more, but got size {size}, partners {partners}, buffer {buffer}."
     E232 = "refresh_mining_index needs a number of steps of 1 or more, but got {every}."
+    E233 = "Self-alignment needs concepts with two names or more, and the knowledge base has none."
+    E234 = "self_align needs steps, size and learn_rate above 0, but got steps {steps}, size {size}, learn_rate {learn_rate}."
     # Command line
     E301 = "{model}: no pipeline can be loaded ({reason})."
     E302 = "A file or folder cannot be read or written: {reason}."
@@ -104,6 +109,7 @@ class Errors(metaclass=_Coded):
     # Evaluation
     E350 = "recall@k needs whole numbers k of 1 or more, but k is {k}."
     E351 = "The bootstrap needs samples of 1 or more and a level between 0 and 1, but samples is {samples} and level is {level}."
+    E352 = "Calibration needs bins of 1 or more, but n_bins is {n_bins}."
     # fmt: on
 
 

@@ -46,6 +46,7 @@ def build_metric_encoder(
     context_width: int = 128,
     surface_width: int = 256,
     context_share: float = 0.15,
+    name_context: bool = True,
     ngram_weight_rows: int = 262_144,
     ngram_vector_rows: int = 8_192,
     ngram_min_size: int = 2,
@@ -64,6 +65,10 @@ def build_metric_encoder(
     surface_width (int): Width of the surface channel.
     context_share (float): The gate before training: share of the context channel
         in a similarity, above 0 and below 1.
+    name_context (bool): Whether names have a context channel. Without one they never
+        pass through the tok2vec: a knowledge base is encoded in seconds whatever the
+        transformer, candidates are found by their surface alone, and context speaks
+        through the prototypes of training mentions.
     ngram_weight_rows (int): Rows of the table of n-gram weights.
     ngram_vector_rows (int): Rows of the table of n-gram vectors.
     ngram_min_size (int): Shortest n-gram, in characters.
@@ -85,6 +90,7 @@ def build_metric_encoder(
     }
     _check_settings(**settings)
     head = metric_head(**settings)
+    head.attrs["name_context"] = name_context
     model: Model[EncoderInput, Floats2d] = Model(
         "metric_encoder",
         forward,

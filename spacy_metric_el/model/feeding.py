@@ -9,22 +9,33 @@ from thinc.api import Model
 
 Pipe = Callable[[Doc], Doc]
 
+ABBREVIATION_FACTORIES = {"abbreviation_detector", "scispacy_abbreviation_detector"}
+"""Components that find the long forms that the surface channel reads."""
+
 
 def feeding_pipes(nlp: Language, model: Model) -> list[Pipe]:
     """List the components that documents have to go through before a linker.
 
     Components in front of the one that the linker listens to are among them, as a
-    transformer may cut documents at the sentences that another component found.
+    transformer may cut documents at the sentences that another component found. So
+    are those that find abbreviations, wherever they stand.
 
     nlp (Language): The pipeline; disabled components are none of it.
     model (Model): The linker's model.
     RETURNS (list[Callable[[Doc], Doc]]): The components, up to the one that the
-        linker listens to; none if its encoder is its own.
+        linker listens to, and those of `ABBREVIATION_FACTORIES`.
     """
     nodes = {id(node) for node in model.walk()}
-    pipes = [pipe for _, pipe in nlp.pipeline]
-    feeds = [any(id(node) in nodes for node in getattr(pipe, "listeners", ())) for pipe in pipes]
-    return pipes[: max((i + 1 for i, is_feeding in enumerate(feeds) if is_feeding), default=0)]
+    is_feeding = [
+        any(id(node) in nodes for node in getattr(pipe, "listeners", ()))
+        for _, pipe in nlp.pipeline
+    ]
+    last = max((i for i, feeds in enumerate(is_feeding) if feeds), default=-1)
+    return [
+        pipe
+        for i, (name, pipe) in enumerate(nlp.pipeline)
+        if i <= last or nlp.get_pipe_meta(name).factory in ABBREVIATION_FACTORIES
+    ]
 
 
 def feed(pipes: Sequence[Pipe], docs: Sequence[Doc]) -> list[Doc]:

@@ -19,6 +19,11 @@ nil = "NIL"
 top_k = 10
 search_rows = 64
 prior_weight = 0.01
+use_labels = false
+prototype_radius = 0.8
+prototypes_per_entity = 4
+memory_weight = 1.0
+memory_scale = 8.0
 names_per_entity = 3
 negatives_per_entity = 4
 entity_rows = true
@@ -57,6 +62,7 @@ subword_features = true
         "el_recall_at_5": None,
         "el_recall_at_64": None,
         "el_mrr": None,
+        "el_ece": None,
         "nel_micro_p": None,
         "nel_micro_r": None,
         "nel_micro_f": None,
@@ -76,6 +82,11 @@ def make_metric_entity_linker(
     top_k: int,
     search_rows: int,
     prior_weight: float,
+    use_labels: bool,
+    prototype_radius: float,
+    prototypes_per_entity: int,
+    memory_weight: float,
+    memory_scale: float,
     names_per_entity: int,
     negatives_per_entity: int,
     entity_rows: bool,
@@ -98,6 +109,11 @@ def make_metric_entity_linker(
         top_k=top_k,
         search_rows=search_rows,
         prior_weight=prior_weight,
+        use_labels=use_labels,
+        prototype_radius=prototype_radius,
+        prototypes_per_entity=prototypes_per_entity,
+        memory_weight=memory_weight,
+        memory_scale=memory_scale,
         names_per_entity=names_per_entity,
         negatives_per_entity=negatives_per_entity,
         entity_rows=entity_rows,

@@ -49,7 +49,10 @@ class KBEncoder:
         self._checked: tuple[bytes, Any] = (b"", None)
 
     def models(self) -> list[Model]:
-        """RETURNS (list[Model]): All models whose weights decide a vector."""
+        """RETURNS (list[Model]): All models whose weights decide the vector of a name."""
+        head = self.model.get_ref("head")
+        if not head.attrs["name_context"]:
+            return [head.get_ref("surface")]
         return [self.model, *self.upstream.models(self.model.get_ref("tok2vec"))]
 
     def fingerprint(self) -> str:
@@ -66,7 +69,8 @@ class KBEncoder:
         sample (list[Doc]): Documents to infer widths from; may be empty.
         RAISES (MetricELError): E004 if the upstream has no weights yet.
         """
-        head, models = self.model.get_ref("head"), self.models()[1:]
+        head = self.model.get_ref("head")
+        models = self.upstream.models(self.model.get_ref("tok2vec"))
         if models and head.has_dim("nI") is None:
             width = models[0].maybe_get_dim("nO")
             if width is None or not has_weights(models):

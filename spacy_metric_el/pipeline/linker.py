@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from spacy import util
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc, Span
@@ -14,12 +13,13 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 
-from ..model.encoder import encoder_input
+from ..model.encoder import EncoderInput, encoder_input
 from ..model.upstream import Upstream
 from .checks import warn_of_accumulation, warn_of_unknown_concepts
 from .kb_encoder import KBEncoder
 from .kb_slot import KBSlot
-from .scoring import scored_copy, set_candidates, set_links
+from .ranker_slot import RankerSlot
+from .scoring import score_copies, set_candidates, set_links
 from .serialisation import (
     pack_parts,
     read_parts,
@@ -28,16 +28,15 @@ from .serialisation import (
     unpack_parts,
     write_parts,
 )
-from .settings import check_settings
+from .settings import LinkerSettings, make_settings
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from ..kb import FaissKnowledgeBase
     from .training import TrainingNames
 
 Candidates = list[tuple[str, float]]
-
-SCORED_CANDIDATES = 64
-"""Candidates that scoring looks at, whatever `top_k` is."""
 
 
 class MetricEntityLinker(TrainablePipe):
@@ -57,7 +56,15 @@ class MetricEntityLinker(TrainablePipe):
     nil (str): The id of a mention that is linked to nothing.
     top_k (int): Candidates kept in `span._.kb_ents`.
     search_rows (int): Nearest rows that candidates are ranked from.
-    prior_weight (float): Weight of log p(entity | name) in the score.
+    prior_weight (float): Weight of log p(entity | name) in the score that candidates
+        are collected by, and that they are ranked by as long as no ranker was fitted.
+    use_labels (bool): Whether the ranker may go by the labels of mentions. They must
+        then be as good where the pipeline is used as in the training corpus.
+    prototype_radius (float): Of the clusters of an entity's training mentions, 0 to 2.
+    prototypes_per_entity (int): At most so many clusters.
+    memory_weight (float): Weight of the contrast with the memory of all training
+        mentions, beside the loss; 0 turns it off.
+    memory_scale (float): Of the cosines in that contrast: the inverse of a temperature.
     names_per_entity (int): Names of each gold entity in a training step.
     negatives_per_entity (int): Mined names of other entities, for each gold one.
     entity_rows (bool): Whether an entity with a definition gets a row of its own.
@@ -76,44 +83,18 @@ class MetricEntityLinker(TrainablePipe):
         nlp: Language | None = None,
         loss: Any,
         scorer: Callable | None,
-        overwrite: bool,
-        use_gold_ents: bool,
-        labels_discard: Iterable[str],
-        threshold: float | None,
-        nil: str,
-        top_k: int,
-        search_rows: int,
-        prior_weight: float,
-        names_per_entity: int,
-        negatives_per_entity: int,
-        entity_rows: bool,
-        carry_kb: bool,
-        seed: int,
+        **settings: "Unpack[LinkerSettings]",
     ) -> None:
         self.vocab = vocab
         self.model = model
         self.name = name
-        self.cfg: dict[str, Any] = {
-            "overwrite": overwrite,
-            "use_gold_ents": use_gold_ents,
-            "labels_discard": list(labels_discard),
-            "threshold": threshold,
-            "nil": nil,
-            "top_k": top_k,
-            "search_rows": search_rows,
-            "prior_weight": prior_weight,
-            "names_per_entity": names_per_entity,
-            "negatives_per_entity": negatives_per_entity,
-            "entity_rows": entity_rows,
-            "carry_kb": carry_kb,
-            "seed": seed,
-        }
-        check_settings(self.name, self.cfg)
+        self.cfg = make_settings(name, settings)
         # As the config says; settings that differ from it are saved.
         self.configured = dict(self.cfg)
         self.loss = loss
         self.scorer = scorer
         self.kb_slot = KBSlot(name)
+        self.ranker_slot = RankerSlot()
         self._upstream = Upstream(self, nlp)
         self.encoder = KBEncoder(model, self._upstream, self.cfg)
         self._training_names: TrainingNames | None = None
@@ -176,6 +157,30 @@ class MetricEntityLinker(TrainablePipe):
         if self._training_names is not None:
             self._training_names.refresh(self.model)
 
+    def fit_ranker(
+        self,
+        nlp: Language,
+        get_examples: Callable[[], Iterable[Example]] | None = None,
+        *,
+        progress: bool = False,
+    ) -> None:
+        """Learn how to rank candidates, with the encoder as it is; see `fit_ranker`.
+
+        nlp (Language): The pipeline that the linker stands in.
+        get_examples (Callable | None): Returns annotated documents; those that the
+            linker was initialized with, if None.
+        progress (bool): Whether to show progress bars.
+        RAISES (MetricELError): E012 and E014 if there is nothing to learn from.
+        """
+        self._upstream.set_pipeline(nlp)
+        self.ranker_slot.fit(self, nlp, get_examples, progress=progress)
+
+    def self_align(self, nlp: Language, **settings: Any) -> float:
+        """Learn from the synonyms of the knowledge base; see `self_align`."""
+        from .self_align import self_align
+
+        return self_align(nlp, self, **settings)
+
     def encode_names(self, names: Sequence[str]) -> np.ndarray:
         """RETURNS (np.ndarray): (n, width) float32 unit vectors of names."""
         from .name_docs import NameText
@@ -198,13 +203,11 @@ class MetricEntityLinker(TrainablePipe):
         """
         docs = [docs] if isinstance(docs, Doc) else list(docs)
         discard = set(self.cfg["labels_discard"])
-        spans = [
-            (i, ent.start, ent.end)
-            for i, doc in enumerate(docs)
-            for ent in doc.ents
-            if ent.label_ not in discard
-        ]
-        found = iter(self.predict_spans(docs, spans, top_k=top_k))
+        ents = [(i, ent) for i, doc in enumerate(docs) for ent in doc.ents]
+        ents = [(i, ent) for i, ent in ents if ent.label_ not in discard]
+        spans = [(i, ent.start, ent.end) for i, ent in ents]
+        labels = [ent.label_ for _, ent in ents]
+        found = iter(self.predict_spans(docs, spans, labels=labels, top_k=top_k))
         return [[[] if ent.label_ in discard else next(found) for ent in doc.ents] for doc in docs]
 
     def predict_spans(
@@ -212,13 +215,18 @@ class MetricEntityLinker(TrainablePipe):
         docs: Sequence[Doc],
         spans: Sequence[tuple[int, int, int]],
         *,
+        labels: Sequence[str] | None = None,
         top_k: int | None = None,
     ) -> list[Candidates]:
         """Find the candidates of any spans, entities or not.
 
+        With a fitted ranker scores are probabilities, and those of a span sum to at
+        most 1; without one they are similarities.
+
         docs (Sequence[Doc]): Documents that have been through the upstream component.
         spans (Sequence[tuple[int, int, int]]): Index of the document, first token,
-            last token + 1.
+            last token + 1; those of a document together.
+        labels (Sequence[str] | None): Entity labels of the spans, where they have any.
         top_k (int | None): Candidates of each span; the setting `top_k` if None.
         RETURNS (list[Candidates]): For each span concept ids with scores, best first.
         RAISES (MetricELError): E001, E003, and E009 for a span without tokens.
@@ -227,21 +235,26 @@ class MetricEntityLinker(TrainablePipe):
         self.refresh_vectors(progress=True)
         if not spans:
             return []
-        vectors = self.encode_spans(docs, spans)
-        return self.kb.candidates(
-            vectors,
-            top_k=self.cfg["top_k"] if top_k is None else top_k,
-            prior_weight=self.cfg["prior_weight"],
-            search_rows=self.cfg["search_rows"],
-        )
+        from .search import link_spans
+
+        labels = [""] * len(spans) if labels is None else labels
+        return link_spans(self, docs, spans, labels, self.cfg["top_k"] if top_k is None else top_k)
 
     def encode_spans(
         self, docs: Sequence[Doc], spans: Sequence[tuple[int, int, int]]
     ) -> np.ndarray:
         """RETURNS (np.ndarray): (n, width) float32 unit vectors of spans of documents."""
-        self._upstream.check_states(self.model.get_ref("tok2vec"), docs)
-        vectors = self.model.predict(encoder_input(docs, spans))
-        return self.model.ops.to_numpy(vectors)
+        return self.encode(encoder_input(docs, spans))
+
+    def encode(self, X: EncoderInput) -> np.ndarray:
+        """RETURNS (np.ndarray): (n, width) float32 unit vectors of spans with texts of their own."""
+        self._upstream.check_states(self.model.get_ref("tok2vec"), X.docs)
+        return self.model.ops.to_numpy(self.model.predict(X))
+
+    @property
+    def context_width(self) -> int:
+        """RETURNS (int): Width of the context channel, the first part of each vector."""
+        return self.model.get_ref("head").get_ref("projection").get_dim("nO")
 
     def set_annotations(self, docs: Sequence[Doc], scores: list[list[Candidates]]) -> None:
         """Write links and candidates.
@@ -267,17 +280,7 @@ class MetricEntityLinker(TrainablePipe):
         """
         examples = list(examples)
         validate_examples(examples, "MetricEntityLinker.score")
-        if self.scorer is None:
-            return {}
-        use_gold_ents = self.cfg["use_gold_ents"]
-        copies = [scored_copy(example, gold_ents=use_gold_ents) for example in examples]
-        for batch in util.minibatch([example.predicted for example in copies], 32):
-            found = self.predict(batch, top_k=SCORED_CANDIDATES)
-            if use_gold_ents:
-                self.set_annotations(batch, found)
-            else:
-                set_candidates(batch, found)
-        return self.scorer(copies, nil=self.cfg["nil"], kb=self.kb_slot.kb, **kwargs)
+        return score_copies(self, examples, **kwargs)
 
     # --- training ---
 
@@ -298,6 +301,7 @@ class MetricEntityLinker(TrainablePipe):
         """
         validate_get_examples(get_examples, "MetricEntityLinker.initialize")
         self._upstream.set_pipeline(nlp)
+        self.ranker_slot.begin(get_examples)
         if kb_loader is not None:
             self.set_kb(kb_loader)
         sample = [example.predicted for example in islice(get_examples(), 10)]
@@ -378,15 +382,15 @@ class MetricEntityLinker(TrainablePipe):
 
     def __reduce__(self) -> tuple[Any, ...]:
         settings = {"loss": self.loss, "scorer": self.scorer, **self.cfg}
-        parts = (type(self), self.vocab, self.model, self.name, settings, self.kb_slot.kb)
+        learned = self.ranker_slot.state
+        parts = (type(self), self.vocab, self.model, self.name, settings, self.kb_slot.kb, learned)
         return (rebuild_linker, parts)
 
     # --- parts ---
 
     def _names_for_training(self) -> "TrainingNames":
-        from .training import TrainingNames
+        from .training import make_training_names
 
         if self._training_names is None:
-            self._training_names = TrainingNames(self.kb.records, seed=self.cfg["seed"])
-            self._training_names.refresh(self.model)
+            self._training_names = make_training_names(self)
         return self._training_names

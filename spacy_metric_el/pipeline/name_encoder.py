@@ -11,7 +11,7 @@ from thinc.types import Floats2d
 from tqdm import tqdm
 
 from ..errors import Errors, MetricELError
-from ..model.pooling import pool_spans
+from ..model.pooling import pool_spans, unit_rows
 from ..model.upstream import Upstream
 from .name_docs import NameText, length_batches, make_name_docs, throwaway_tokenizer
 
@@ -48,6 +48,8 @@ class NameEncoder:
         """
         head = self.model.get_ref("head")
         vectors = np.zeros((len(names), self.model.get_dim("nO")), dtype=np.float32)
+        if not head.attrs["name_context"]:
+            return self._encode_surfaces(names, vectors)
         for batch, docs, spans, texts in self._batches(names, progress):
             tokvecs = self.upstream.predict(self.model.get_ref("tok2vec"), docs)
             Y = head.predict((tokvecs, spans, texts))
@@ -75,6 +77,8 @@ class NameEncoder:
         """
         head = self.model.get_ref("head")
         ops = self.model.ops
+        if not head.attrs["name_context"]:
+            return self._begin_update_surfaces(names)
         order: list[int] = []
         parts, backprops = [], []
         for batch, docs, spans, texts in self._batches(names, ""):
@@ -97,6 +101,30 @@ class NameEncoder:
                 if backprop_tokvecs is not None:
                     backprop_tokvecs(d_tokvecs)
                 start += size
+
+        return vectors, backprop
+
+    def _encode_surfaces(self, names: Sequence[NameText], vectors: np.ndarray) -> np.ndarray:
+        surface = self.model.get_ref("head").get_ref("surface")
+        start = vectors.shape[1] - surface.get_dim("nO")
+        for first in range(0, len(names), NAMES_PER_VOCAB):
+            texts = [name.surface for name in names[first : first + NAMES_PER_VOCAB]]
+            units, _ = unit_rows(surface.ops, surface.predict(texts))
+            vectors[first : first + len(texts), start:] = surface.ops.to_numpy(units)
+        return vectors
+
+    def _begin_update_surfaces(
+        self, names: Sequence[NameText]
+    ) -> tuple[Floats2d, Callable[[Floats2d], None]]:
+        surface, ops = self.model.get_ref("head").get_ref("surface"), self.model.ops
+        summed, backprop_surface = surface.begin_update([name.surface for name in names])
+        units, backprop_units = unit_rows(ops, summed)
+        vectors = ops.alloc2f(len(names), self.model.get_dim("nO"))
+        start = vectors.shape[1] - units.shape[1]
+        vectors[:, start:] = units
+
+        def backprop(d_vectors: Floats2d) -> None:
+            backprop_surface(backprop_units(ops.as_contig(d_vectors[:, start:])))
 
         return vectors, backprop
 

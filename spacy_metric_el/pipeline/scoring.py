@@ -1,9 +1,17 @@
 """Candidates and links on documents, and copies of examples to be scored."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from spacy import util
 from spacy.tokens import Doc, Span
 from spacy.training import Example
+
+if TYPE_CHECKING:
+    from .linker import MetricEntityLinker
+
+SCORED_CANDIDATES = 64
+"""Candidates that scoring looks at, whatever `top_k` is."""
 
 
 def set_candidates(docs: Sequence[Doc], candidates: Sequence[Sequence[list]]) -> None:
@@ -60,3 +68,26 @@ def scored_copy(example: Example, *, gold_ents: bool) -> Example:
         ents, _ = copy.get_aligned_ents_and_ner()
         doc.set_ents([Span(doc, ent.start, ent.end, label=ent.label) for ent in ents])
     return copy
+
+
+def score_copies(
+    linker: "MetricEntityLinker", examples: Sequence[Example], **kwargs: Any
+) -> dict[str, Any]:
+    """Link copies of the documents, with the gold mentions or their own, and score them.
+
+    linker (MetricEntityLinker): Has a scorer, or none.
+    examples (Sequence[Example]): With predictions; they stay what they are.
+    **kwargs (Any): For the scorer.
+    RETURNS (dict[str, Any]): The scores, without any where no scorer is set.
+    """
+    if linker.scorer is None:
+        return {}
+    use_gold_ents = linker.cfg["use_gold_ents"]
+    copies = [scored_copy(example, gold_ents=use_gold_ents) for example in examples]
+    for batch in util.minibatch([example.predicted for example in copies], 32):
+        found = linker.predict(batch, top_k=SCORED_CANDIDATES)
+        if use_gold_ents:
+            linker.set_annotations(batch, found)
+        else:
+            set_candidates(batch, found)
+    return linker.scorer(copies, nil=linker.cfg["nil"], kb=linker.kb_slot.kb, **kwargs)

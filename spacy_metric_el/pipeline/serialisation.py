@@ -1,8 +1,8 @@
 """The parts of a saved linker that are its own: the state, and the knowledge base.
 
 Vocabulary and model are saved as spaCy saves those of any component. The part `cfg`
-is what the config does not say, and the part `kb` is there if the knowledge base
-goes along.
+is what the config does not say, the part `ranker` is there if one was fitted, and
+the part `kb` if the knowledge base goes along.
 """
 
 import logging
@@ -26,6 +26,7 @@ logger = logging.getLogger("spacy_metric_el")
 
 STATE = "cfg"
 KB = "kb"
+RANKER = "ranker"
 
 
 def refresh_before_saving(linker: "MetricEntityLinker") -> None:
@@ -47,6 +48,8 @@ def write_parts(linker: "MetricEntityLinker", path: str | Path, exclude: Collect
     exclude (Collection[str]): Parts to leave out.
     """
     writers: dict[str, Callable] = {STATE: lambda p: srsly.write_json(p, _state(linker))}
+    if (learned := linker.ranker_slot.state) is not None:
+        writers[RANKER] = lambda p: srsly.write_msgpack(p, learned)
     if (kb := _carried_kb(linker)) is not None:
         writers[KB] = kb.to_disk
     util.to_disk(path, writers, exclude)
@@ -62,8 +65,10 @@ def read_parts(linker: "MetricEntityLinker", path: str | Path, exclude: Collecti
     """
     from ..kb import FaissKnowledgeBase
 
+    restore_ranker = linker.ranker_slot.restore
     readers: dict[str, Callable] = {
         STATE: lambda p: _restore(linker, srsly.read_json(p), open_kb=KB not in exclude),
+        RANKER: lambda p: restore_ranker(srsly.read_msgpack(p) if p.is_file() else None),
         KB: lambda p: linker.set_kb(FaissKnowledgeBase.from_disk(p)) if p.is_dir() else None,
     }
     util.from_disk(path, readers, exclude)
@@ -78,6 +83,8 @@ def pack_parts(linker: "MetricEntityLinker", pipe: bytes, exclude: Collection[st
     RETURNS (bytes): All parts.
     """
     getters: dict[str, Callable] = {STATE: lambda: srsly.json_dumps(_state(linker))}
+    if (learned := linker.ranker_slot.state) is not None:
+        getters[RANKER] = lambda: srsly.msgpack_dumps(learned)
     if (kb := _carried_kb(linker)) is not None:
         getters[KB] = kb.to_bytes
     return srsly.msgpack_dumps({**srsly.msgpack_loads(pipe), **util.to_dict(getters, exclude)})
@@ -92,8 +99,13 @@ def unpack_parts(linker: "MetricEntityLinker", data: bytes, exclude: Collection[
     """
     from ..kb import FaissKnowledgeBase
 
+    restore_ranker = linker.ranker_slot.restore
+    if RANKER not in exclude:
+        # Setters are called for parts that are there alone.
+        restore_ranker(None)
     setters: dict[str, Callable] = {
         STATE: lambda b: _restore(linker, srsly.json_loads(b), open_kb=KB not in exclude),
+        RANKER: lambda b: restore_ranker(srsly.msgpack_loads(b)),
         KB: lambda b: linker.set_kb(FaissKnowledgeBase.from_bytes(b)),
     }
     util.from_bytes(data, setters, exclude)
@@ -106,6 +118,7 @@ def rebuild_linker(
     name: str,
     settings: dict[str, Any],
     kb: "FaissKnowledgeBase | None",
+    learned: dict[str, Any] | None,
 ) -> "MetricEntityLinker":
     """Make a linker again in another process.
 
@@ -115,9 +128,11 @@ def rebuild_linker(
     name (str): Name of the component.
     settings (dict[str, Any]): The other arguments of the class.
     kb (FaissKnowledgeBase | None): Its knowledge base.
+    learned (dict[str, Any] | None): What its ranker has learned.
     RETURNS (MetricEntityLinker): In no pipeline yet.
     """
     linker = kind(vocab, model, name, **settings)
+    linker.ranker_slot.restore(learned)
     if kb is not None:
         linker.set_kb(kb)
     return linker
@@ -140,7 +155,7 @@ def _state(linker: "MetricEntityLinker") -> dict[str, Any]:
 def _restore(linker: "MetricEntityLinker", saved: dict[str, Any], *, open_kb: bool) -> None:
     from ..kb import FaissKnowledgeBase
 
-    restore_changes(linker.cfg, linker.configured, saved["changed"])
+    restore_changes(linker.cfg, linker.configured, saved.get("changed", {}))
     if saved["loss"] is not None and linker.loss is not None:
         linker.loss.from_dict(saved["loss"])
     path = linker.kb_slot.missing = saved["kb_path"]

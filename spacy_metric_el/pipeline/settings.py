@@ -1,11 +1,50 @@
 """The settings of the linker: their ranges, and changes made to them at run time."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict
 
 from ..errors import Errors, MetricELError
 
 Changes = dict[str, dict[str, Any]]
+
+
+class LinkerSettings(TypedDict):
+    """The settings; `MetricEntityLinker` says what each means."""
+
+    overwrite: bool
+    use_gold_ents: bool
+    labels_discard: Iterable[str]
+    threshold: float | None
+    nil: str
+    top_k: int
+    search_rows: int
+    prior_weight: float
+    use_labels: bool
+    prototype_radius: float
+    prototypes_per_entity: int
+    memory_weight: float
+    memory_scale: float
+    names_per_entity: int
+    negatives_per_entity: int
+    entity_rows: bool
+    carry_kb: bool
+    seed: int
+
+
+def make_settings(name: str, given: LinkerSettings) -> dict[str, Any]:
+    """Check settings, and copy them.
+
+    name (str): Name of the linker.
+    given (LinkerSettings): All settings.
+    RETURNS (dict[str, Any]): The settings, which may be changed at run time.
+    RAISES (TypeError): For a setting that is missing or unknown.
+    RAISES (MetricELError): E008 for one out of range.
+    """
+    if wrong := set(given) ^ set(LinkerSettings.__annotations__):
+        raise TypeError(f"missing or unknown settings: {', '.join(sorted(wrong))}")
+    cfg = {**given, "labels_discard": list(given["labels_discard"])}
+    check_settings(name, cfg)
+    return cfg
 
 
 def check_settings(name: str, cfg: Mapping[str, Any]) -> None:
@@ -18,12 +57,18 @@ def check_settings(name: str, cfg: Mapping[str, Any]) -> None:
     threshold = cfg["threshold"]
     wrong = [
         (setting, "1 or more")
-        for setting in ("top_k", "search_rows", "names_per_entity")
+        for setting in ("top_k", "search_rows", "names_per_entity", "prototypes_per_entity")
         if cfg[setting] < 1
     ]
     wrong += [
         (setting, "0 or more")
-        for setting in ("prior_weight", "negatives_per_entity")
+        for setting in (
+            "prior_weight",
+            "negatives_per_entity",
+            "prototype_radius",
+            "memory_weight",
+            "memory_scale",
+        )
         if cfg[setting] < 0
     ]
     if threshold is not None and not 0 <= threshold <= 1:

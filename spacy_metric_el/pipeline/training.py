@@ -8,18 +8,23 @@ from spacy.training import Example
 from thinc.api import Model
 
 from ..kb.index import build_index, search_index
-from ..kb.records import Records
+from ..kb.records import Records, stable_hash
 from ..learning.gold import gold_mentions
 from ..learning.losses import LinkingBatch
+from ..learning.memory import Contrast, MentionMemory, contrast_loss
 from ..learning.mining import leave_own_name_out, make_pool, sample_names
 from ..model.encoder import encoder_input
 from ..model.pooling import unit_rows
 from ..model.upstream import find_listener, release
 from ..names import normalise_name
+from ..segments import spread
 from .name_docs import NameText
 
 if TYPE_CHECKING:
     from .linker import MetricEntityLinker
+
+CONFUSABLE = 16
+"""Other entities that a mention's context is held against."""
 
 MINED_ROWS = 32
 """Nearest names that the negatives of a mention's text are drawn from."""
@@ -32,11 +37,13 @@ class TrainingNames:
     in seconds; how hard each one is, the loss sees from its present vector.
 
     records (Records): The vocabulary.
+    context_width (int): Width of the context channel.
     seed (int): Draws.
     """
 
-    def __init__(self, records: Records, *, seed: int) -> None:
+    def __init__(self, records: Records, context_width: int, *, seed: int) -> None:
         self.records = records
+        self.memory = MentionMemory(context_width)
         self.rng = np.random.default_rng(seed)
         self._mined: dict[str, np.ndarray] = {}
 
@@ -85,6 +92,24 @@ class TrainingNames:
             drawn.append(self.rng.choice(nearest, take, replace=False) if take else nearest)
         return np.unique(np.concatenate(drawn)).astype(np.int64)
 
+    def confusable(self, text: str, gold: Sequence[int], limit: int) -> np.ndarray:
+        """List the entities that a mention could be taken for, by its text.
+
+        text (str): The mention.
+        gold (Sequence[int]): Its gold entities.
+        limit (int): Other entities, at most.
+        RETURNS (np.ndarray): (k,) int64: the gold entities, and then those that bear
+            the nearest names, nearest first.
+        """
+        offsets = self.records.name_offsets
+        (rows,) = self.mine([text])
+        _, links = spread(offsets[rows], offsets[rows + 1] - offsets[rows])
+        bearers = self.records.name_entities[links]
+        _, first = np.unique(bearers, return_index=True)
+        others = bearers[np.sort(first)]
+        others = others[~np.isin(others, gold)][:limit]
+        return np.concatenate((np.asarray(gold, dtype=np.int64), others))
+
     def _bears(self, names: np.ndarray, entity: int) -> np.ndarray:
         start, end = self.records.entity_offsets[entity : entity + 2]
         return np.isin(names, self.records.entity_names[start:end])
@@ -92,6 +117,13 @@ class TrainingNames:
     def _embed(self, texts: list[str]) -> np.ndarray:
         ops = self._surface.ops
         return ops.to_numpy(unit_rows(ops, self._surface.predict(texts))[0])
+
+
+def make_training_names(linker: "MetricEntityLinker") -> TrainingNames:
+    """RETURNS (TrainingNames): Those of a linker's knowledge base, with an index of the present weights."""
+    names = TrainingNames(linker.kb.records, linker.context_width, seed=linker.cfg["seed"])
+    names.refresh(linker.model)
+    return names
 
 
 def step_gradients(
@@ -143,11 +175,57 @@ def step_gradients(
         is_negative,
     )
     result = linker.loss(batch)
+    loss, d_mentions = result.loss, result.d_mentions
+    if cfg["memory_weight"]:
+        keys = [stable_hash(example.reference.text) for example in examples]
+        documents = [keys[i] for i, _, _ in spans]
+        extra, d_context = _context_step(
+            linker, names, ops.to_numpy(vectors), X.texts, documents, known
+        )
+        loss += extra
+        d_mentions = d_mentions + ops.xp.asarray(d_context)
     # Names first: the last backward pass of the mentions lets the upstream finish.
     backprop_names(result.d_names)
-    backprop(result.d_mentions)
+    backprop(d_mentions)
     _release(linker.model)
-    return result.loss
+    return loss
+
+
+def _context_step(
+    linker: "MetricEntityLinker",
+    names: TrainingNames,
+    vectors: np.ndarray,
+    texts: Sequence[str],
+    documents: Sequence[int],
+    known: Sequence[Sequence[int]],
+) -> tuple[float, np.ndarray]:
+    """Hold each mention's context against the prototypes of the entities it could be taken for.
+
+    RETURNS (tuple[float, np.ndarray]): The weighted loss, and its gradient with respect
+        to the whole vectors, (n, width) float32.
+    """
+    cfg, width = linker.cfg, linker.context_width
+    lengths = np.maximum(np.linalg.norm(vectors[:, :width], axis=1, keepdims=True), 1e-6)
+    context = vectors[:, :width] / lengths
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    for text, document, gold in zip(texts, documents, known, strict=True):
+        entities = names.confusable(text, gold, CONFUSABLE)
+        prototypes, alive = names.memory.prototypes(document, entities)
+        parts.append((prototypes[alive], np.isin(entities, gold)[alive]))
+    offsets = np.cumsum([0, *(len(prototypes) for prototypes, _ in parts)])
+    contrast = Contrast(offsets, *(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    loss, gradient = contrast_loss(context, contrast, scale=cfg["memory_scale"])
+    owners = np.repeat(np.arange(len(known)), [len(gold) for gold in known])
+    entities = np.concatenate([np.asarray(gold, dtype=np.int64) for gold in known])
+    places = np.asarray(documents)[owners]
+    for document in dict.fromkeys(documents):
+        of_document = places == document
+        names.memory.put(document, entities[of_document], context[owners[of_document]])
+    # Through the scaling to unit length: what points along the vector is lost.
+    gradient -= context * np.einsum("ij,ij->i", gradient, context)[:, None]
+    out = np.zeros_like(vectors)
+    out[:, :width] = cfg["memory_weight"] * gradient / lengths
+    return cfg["memory_weight"] * loss, out
 
 
 def _release(model: Model) -> None:

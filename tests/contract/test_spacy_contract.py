@@ -75,6 +75,7 @@ assert not added, added
 assert "spacy_metric_el.pipeline.linker" in sys.modules
 # A blank pipeline loads every installed plugin's factories; transformers is spacy-transformers'.
 spacy.blank("en")
+assert "spacy_metric_el.pipeline.abbreviations" in sys.modules
 added = {{name for name in {HEAVY[:3]!r} if name in sys.modules}} - before
 assert not added, added
 """

@@ -50,3 +50,32 @@ def test_documents_go_through_functions_and_components(listener):
     assert docs[0].tensor.shape == (2, 16)
     assert docs[0].user_data["upper"] == "A COLD"
     assert feed(pipes, []) == []
+
+
+@pytest.mark.parametrize("factory", ["scispacy_abbreviation_detector", "abbreviation_detector"])
+@pytest.mark.parametrize("place", [{"first": True}, {"before": LINKER}, {"last": True}])
+@pytest.mark.parametrize("kind", ["own", "listener"])
+def test_an_abbreviation_detector_feeds_wherever_it_stands(kind, place, factory):
+    import scispacy.abbreviation  # noqa: F401  # registers scispaCy's own factory
+
+    nlp = make_nlp(kind, ner=kind == "listener", entities=["cold"])
+    upstream = ["tok2vec"] if kind == "listener" else []
+    assert names(nlp) == upstream
+    nlp.add_pipe(factory, name="abbreviations", **place)
+    expected = [name for name in nlp.pipe_names if name in (*upstream, "abbreviations")]
+    assert names(nlp) == expected
+    nlp.rename_pipe("abbreviations", "short_forms")
+    assert len(names(nlp)) == len(expected)
+    with nlp.select_pipes(disable="short_forms"):
+        assert names(nlp) == upstream
+
+
+def test_documents_that_are_fed_have_their_abbreviations():
+    nlp = make_nlp()
+    nlp.add_pipe("scispacy_abbreviation_detector")
+    pipes = feeding_pipes(nlp, nlp.get_pipe(LINKER).model)
+    # Twice, as a corpus in memory is when a ranker is fitted again.
+    for _ in range(2):
+        (doc,) = docs = feed(pipes, [nlp.make_doc("A common cold (CC) and no CC")])
+        feed(pipes, docs)
+        assert [short["long_text"] for short in doc._.abbreviations] == ["common cold"] * 2

@@ -13,7 +13,8 @@ from spacy.training import Example
 from spacy_metric_el.errors import MetricELError, MetricELWarning
 from spacy_metric_el.kb import FaissKnowledgeBase
 from spacy_metric_el.pipeline import encode_kb as encode_kb_module
-from spacy_metric_el.pipeline.linker import SCORED_CANDIDATES
+from spacy_metric_el.pipeline.linker import MetricEntityLinker
+from spacy_metric_el.pipeline.scoring import SCORED_CANDIDATES
 
 from ..util import (
     LINKER,
@@ -434,6 +435,8 @@ def test_upstream_without_weights(kind, kb_folder, request):
         {"names_per_entity": 0},
         {"prior_weight": -0.1},
         {"negatives_per_entity": -1},
+        {"prototypes_per_entity": 0},
+        {"prototype_radius": -0.1},
         {"threshold": 1.1},
         {"threshold": -0.1},
     ],
@@ -443,6 +446,12 @@ def test_settings_out_of_range(settings):
     with raises("E008") as caught:
         make_nlp(**settings)
     assert f"`{setting}`" in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [{}, {"top_k": 3, "no_such_setting": 1}])
+def test_settings_that_are_missing_or_unknown(linker, wrong):
+    with pytest.raises(TypeError, match="no_such_setting" if wrong else "top_k"):
+        MetricEntityLinker(linker.vocab, linker.model, loss=None, scorer=None, **wrong)
 
 
 @pytest.mark.parametrize("settings", [{"threshold": 0.0}, {"threshold": 1.0}, {"prior_weight": 0}])

@@ -1,9 +1,7 @@
 """Several processes: forked after the parent has searched, and spawned."""
 
-import multiprocessing
 import os
 import pickle
-import signal
 import subprocess
 import sys
 
@@ -94,22 +92,6 @@ def test_pickled_alone_and_put_into_a_pipeline():
     other._components.append((LINKER, linker))
     found = linker(make_doc(other, "a cold", ("cold", "")))
     assert links(found) == links(expected)
-
-
-@pytest.fixture
-def alarm():
-    """Fail a test that hangs, and take its workers along."""
-
-    def ring(number, frame):
-        for child in multiprocessing.active_children():
-            child.terminate()
-        raise TimeoutError("the workers hang")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(60)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 def test_forked_after_the_parent_has_searched(alarm):
