@@ -90,8 +90,10 @@ class Scorer:
         if not len(features):
             return 0.0
         self.mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
-        spread_of = features.std(axis=0, dtype=np.float64)
-        self.scale = (1.0 / (spread_of + 1e-3)).astype(np.float32)
+        deviation = features.std(axis=0, dtype=np.float64)
+        # What never varied has no weight: scaled up, its first value ever would drown the rest.
+        varies = deviation > 1e-5
+        self.scale = np.where(varies, 1.0 / (deviation + 1e-3), 0.0).astype(np.float32)
         optimizer = Adam(settings.learn_rate, L2=0.0, grad_clip=0.0)
         rng = np.random.default_rng(settings.seed)
         n_batches = -(-n // settings.batch_size)

@@ -68,9 +68,7 @@ def contrast():
 
 def naive_loss(mentions, contrast, scale):
     losses = []
-    for mention, start, end in zip(
-        mentions, contrast.offsets, contrast.offsets[1:], strict=False
-    ):
+    for mention, start, end in zip(mentions, contrast.offsets, contrast.offsets[1:], strict=False):
         right = contrast.is_right[start:end]
         if right.any() and not right.all():
             powers = np.exp(scale * contrast.prototypes[start:end].astype(float) @ mention)
@@ -90,9 +88,7 @@ def test_the_gradient_is_that_of_finite_differences(contrast):
     for place in np.ndindex(mentions.shape):
         step = np.zeros_like(mentions)
         step[place] = 1e-5
-        above, below = (
-            naive_loss(mentions + sign * step, contrast, 3.0) for sign in (1.0, -1.0)
-        )
+        above, below = (naive_loss(mentions + sign * step, contrast, 3.0) for sign in (1.0, -1.0))
         assert gradient[place] == pytest.approx((above - below) / 2e-5, abs=1e-4)
 
 

@@ -283,9 +283,6 @@ def test_no_corpus_at_all(kb_folder):
     assert linker.ranker_slot.state is not None
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Scorer.fit scales a feature of no variance by 1000; then noise decides"
-)
 def test_evidence_that_the_corpus_never_had_does_not_drown_the_rest(thorough):
     """A document's mentions lend each other nothing in a corpus of one mention a document."""
     nlp, linker, examples = ready(nickname_examples)
