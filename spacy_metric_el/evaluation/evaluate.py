@@ -39,7 +39,12 @@ class Linker(Protocol):
         """RETURNS: For each document and entity candidates, best first."""
 
     def predict_spans(
-        self, docs: Sequence[Doc], spans: Sequence[tuple[int, int, int]], *, top_k: int
+        self,
+        docs: Sequence[Doc],
+        spans: Sequence[tuple[int, int, int]],
+        *,
+        labels: Sequence[str],
+        top_k: int,
     ) -> Sequence[Candidates]:
         """RETURNS: For each span (document, first token, last token + 1) candidates, best first."""
 
@@ -200,7 +205,9 @@ def _link_gold(
     spans = [
         (i, mention.start, mention.end) for i, mentions in enumerate(gold) for mention in mentions
     ]
-    return list(linker.predict_spans(docs, spans, top_k=top_k)), len(spans)
+    labels = [mention.label for mentions in gold for mention in mentions]
+    found = linker.predict_spans(docs, spans, labels=labels, top_k=top_k)
+    return list(found), len(spans)
 
 
 def _link_predicted(

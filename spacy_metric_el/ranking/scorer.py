@@ -15,6 +15,7 @@ class ScorerSettings(NamedTuple):
 
     hidden_width (int): Units of the hidden layer; beside it there is a linear layer.
     epochs (int): Passes over the mentions.
+    min_steps (int): On few mentions there are more passes, until there are so many steps.
     batch_size (int): Mentions of a step.
     learn_rate (float): Adam's first step; it falls to 0 in a straight line.
     seed (int): Of weights and order.
@@ -22,6 +23,7 @@ class ScorerSettings(NamedTuple):
 
     hidden_width: int = 64
     epochs: int = 6
+    min_steps: int = 100
     batch_size: int = 256
     learn_rate: float = 0.005
     seed: int = 0
@@ -97,9 +99,10 @@ class Scorer:
         optimizer = Adam(settings.learn_rate, L2=0.0, grad_clip=0.0)
         rng = np.random.default_rng(settings.seed)
         n_batches = -(-n // settings.batch_size)
-        total, loss, step = settings.epochs * n_batches, 0.0, 0
+        epochs = max(settings.epochs, -(-settings.min_steps // n_batches))
+        total, loss, step = epochs * n_batches, 0.0, 0
         with tqdm(total=total, desc="Fitting the ranker", disable=not progress) as bar:
-            for _ in range(settings.epochs):
+            for _ in range(epochs):
                 losses = []
                 for batch in _batches(rng.permutation(n), settings.batch_size):
                     optimizer.learn_rate = settings.learn_rate * (1.0 - step / total)

@@ -31,7 +31,7 @@ class WordLinker:
     def refresh_vectors(self):
         self.refreshed += 1
 
-    def predict_spans(self, docs, spans, *, top_k):
+    def predict_spans(self, docs, spans, *, labels=None, top_k):
         assert self.refreshed
         self.asked.append((len(docs), len(spans)))
         texts = [docs[i][start:end].text for i, start, end in spans]

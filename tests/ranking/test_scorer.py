@@ -103,7 +103,7 @@ def test_gradients_of_the_weights_are_finite_differences(part):
     batch = made_up(seed=3)
     scorer = make_scorer(N_FEATURES, SETTINGS)
     # The last layers start at zero, and would send no gradient to the first.
-    scorer.fit(*batch, SETTINGS._replace(epochs=3))
+    scorer.fit(*batch, SETTINGS._replace(epochs=3, min_steps=0))
     loss = scorer._step(*batch)
     assert loss / len(RUNS) == pytest.approx(mean_loss(scorer, *batch), rel=1e-5)
     checked = 0
@@ -262,3 +262,13 @@ def test_a_scorer_stays_on_the_processor():
         assert isinstance(get_current_ops(), _GPU)
     finally:
         set_current_ops(ops)
+
+
+def test_few_mentions_get_more_passes():
+    features, offsets, is_right = made_up(seed=4)
+    losses = []
+    for min_steps in (0, 60):
+        settings = SETTINGS._replace(epochs=1, min_steps=min_steps)
+        scorer = make_scorer(N_FEATURES, settings)
+        losses.append(scorer.fit(features, offsets, is_right, settings))
+    assert losses[1] < 0.8 * losses[0]
