@@ -2,13 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import srsly
 import typer
 from wasabi import msg
 
 from spacy_metric_el.cli._util import CleanErrorsGroup
 
+from .errors import BenchmarkError, Errors
 from .results import COLUMNS
 from .runner import run_row
 from .task import Row, Task
@@ -22,10 +24,21 @@ app = typer.Typer(
     add_completion=False,
 )
 
+Config = Annotated[Path, typer.Option(help="Config of the pipeline")]
+Steps = Annotated[
+    int, typer.Option(min=0, help="Of training, with one fit of the ranker; 0: as the config says")
+]
+Override = Annotated[
+    list[str] | None,
+    typer.Option(help="KEY=VALUE of the config; `linker.` stands for the linker's block"),
+]
 CorpusName = Annotated[str, typer.Argument(help="What the corpus is called in the tables")]
 KbFolder = Annotated[Path, typer.Option("--kb", help="Knowledge base that all rows link to")]
 TrainFile = Annotated[Path, typer.Option("--train", help="PubTator file to learn from")]
-TestFile = Annotated[Path, typer.Option("--dev", help="PubTator file to measure on")]
+TestFile = Annotated[
+    str,
+    typer.Option("--dev", help="PubTator file to measure on; dev.pubtator beside --train if empty"),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the figures")]
 Limit = Annotated[int, typer.Option(min=0, help="Documents to measure on; 0 for all")]
 TrainLimit = Annotated[int, typer.Option(min=0, help="Documents to learn from; 0 for all")]
@@ -34,6 +47,7 @@ Name = Annotated[str, typer.Option(help="Name of the row; if not given, that of 
 Budget = Annotated[float, typer.Option(min=0.0, help="Minutes of training")]
 
 FIGURES = Path("metrics/benchmark")
+CONFIG = Path("configs/cnn.cfg")
 
 
 @app.command("exact")
@@ -41,7 +55,7 @@ def exact_cli(
     corpus: CorpusName,
     kb: KbFolder,
     train: TrainFile,
-    dev: TestFile,
+    dev: TestFile = "",
     output: Output = FIGURES,
     limit: Limit = 0,
     train_limit: TrainLimit = 0,
@@ -66,7 +80,7 @@ def scispacy_cli(
     corpus: CorpusName,
     kb: KbFolder,
     train: TrainFile,
-    dev: TestFile,
+    dev: TestFile = "",
     output: Output = FIGURES,
     limit: Limit = 0,
     index: Annotated[
@@ -102,7 +116,7 @@ def spacy_cli(
     corpus: CorpusName,
     kb: KbFolder,
     train: TrainFile,
-    dev: TestFile,
+    dev: TestFile = "",
     output: Output = FIGURES,
     limit: Limit = 0,
     train_limit: TrainLimit = 0,
@@ -132,7 +146,7 @@ def sapbert_cli(
     corpus: CorpusName,
     kb: KbFolder,
     train: TrainFile,
-    dev: TestFile,
+    dev: TestFile = "",
     output: Output = FIGURES,
     limit: Limit = 0,
     model: Annotated[
@@ -177,7 +191,7 @@ def published_cli(
     corpus: CorpusName,
     kb: KbFolder,
     train: TrainFile,
-    dev: TestFile,
+    dev: TestFile = "",
     output: Output = FIGURES,
     limit: Limit = 0,
     train_limit: TrainLimit = 0,
@@ -219,8 +233,8 @@ def ours_cli(
     corpus: CorpusName,
     kb: KbFolder,
     train: TrainFile,
-    dev: TestFile,
     model: Annotated[str, typer.Option("--model", help="Pipeline with a metric_entity_linker")],
+    dev: TestFile = "",
     output: Output = FIGURES,
     limit: Limit = 0,
     name: Name = "ours",
@@ -239,8 +253,87 @@ def ours_cli(
     measure(OursRow(model, name=name), task, corpus, dev, output, limit)
 
 
-def measure(row: Row, task: Task, corpus: str, test: Path, output: Path, limit: int) -> None:
+def add_stage(stage: str, help: str, example: str = "") -> None:
+    """Add the command of a pipeline that is made from a config.
+
+    stage (str): One of `STAGES` of the row.
+    help (str): What the row is.
+    example (str): Options of a second example.
+    """
+    command = f"ours-{stage}"
+    start = f"$ python benchmark/run.py {command} ncbi"
+    files = "--kb kb/ncbi --train train.pubtator"
+    examples = "\n".join([f"{start} {files}", *([f"{start} {files} {example}"] * bool(example))])
+
+    @app.command(command, help=f"{help}\n\n\b\nEXAMPLES\n{examples}")
+    def stage_cli(
+        corpus: CorpusName,
+        kb: KbFolder,
+        train: TrainFile,
+        dev: TestFile = "",
+        config: Config = CONFIG,
+        output: Output = FIGURES,
+        limit: Limit = 0,
+        train_limit: TrainLimit = 0,
+        steps: Steps = 0,
+        override: Override = None,
+        seed: Annotated[
+            int | None, typer.Option(help="If given, it is part of the row's name")
+        ] = None,
+        name: Name = "",
+    ) -> None:
+        from .rows.ours import ConfiguredRow
+
+        suffix = "" if seed is None else f"-seed{seed}"
+        overrides = read_overrides(override, steps)
+        row = ConfiguredRow(config, stage, name=name or command + suffix, overrides=overrides)
+        progress = shows_progress()
+        task = Task(kb, train, train_limit=train_limit, seed=seed or 0, progress=progress)
+        measure(row, task, corpus, dev, output, limit)
+
+
+add_stage("untrained", "This project's linker before any training, without a ranker.")
+add_stage("aligned", "The same, aligned on the synonyms of the knowledge base alone.")
+add_stage("ranked", "The untrained encoder, with a ranker fitted to the training mentions.")
+add_stage(
+    "trained",
+    "All that the config says: self-alignment, `spacy train`, a ranker. Its time is counted.",
+    "--seed 1 --steps 150",
+)
+
+
+def read_overrides(values: list[str] | None, steps: int = 0) -> dict[str, Any]:
+    """Read overrides of a config.
+
+    values (list[str] | None): Each `KEY=VALUE`, the value in JSON or a string.
+    steps (int): Of training; 0 for those of the config.
+    RETURNS (dict[str, Any]): Values by their dotted names.
+    RAISES (MetricELError): E410 for one without a value.
+    """
+    found: dict[str, Any] = {}
+    if steps:
+        found = {"training.max_steps": steps, "training.eval_frequency": steps}
+    for text in values or ():
+        key, is_set, value = text.partition("=")
+        if not is_set or "." not in key:
+            expected = "KEY=VALUE, with a dotted key"
+            message = Errors.E410.format(setting="override", value=text, expected=expected)
+            raise BenchmarkError(message)
+        try:
+            found[key] = srsly.json_loads(value)
+        except ValueError:
+            found[key] = value
+    return found
+
+
+def find_test(test: str, train: Path) -> Path:
+    """RETURNS (Path): The file to measure on: `dev.pubtator` beside the training file, if none is given."""
+    return Path(test) if test else train.with_name("dev.pubtator")
+
+
+def measure(row: Row, task: Task, corpus: str, dev: str, output: Path, limit: int) -> None:
     """Run a row and print its figures."""
+    test = find_test(dev, task.train_path)
     measures = run_row(row, task, corpus=corpus, test=test, output=output, limit=limit)
     lines = [
         (f"{row.name} on {corpus}", ""),

@@ -19,4 +19,5 @@ class Errors:
     E408 = "[E408] scispaCy's own index could not be built ({reason})."
     E409 = "[E409] {path}: the pipeline has no linker with `predict_spans`. Its components: {pipes}."
     E410 = "[E410] Setting `{setting}` is {value}, but must be {expected}."
+    E411 = "[E411] {path}: the config cannot be read ({reason})."
     # fmt: on

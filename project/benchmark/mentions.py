@@ -28,6 +28,7 @@ class Mention:
     text (str): What a linker looks up: the text of the tokens, or its long form.
     gold (tuple[str, ...]): Concept ids, any of which is right; empty for NIL.
     long_form (str): What the document says that the mention abbreviates; empty if nothing.
+    label (str): Its gold type, for linkers that are told it.
     """
 
     doc: int
@@ -37,6 +38,7 @@ class Mention:
     text: str
     gold: tuple[str, ...]
     long_form: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ def read_corpus(
                 gold.text,
                 gold.concept_ids,
                 long_forms.get((gold.start, gold.end), ""),
+                gold.label,
             )
             for gold in gold_mentions(example)
         )

@@ -18,18 +18,26 @@ from .errors import BenchmarkError, Errors
 from .mentions import Corpus, Mention, expand_abbreviations, read_corpus
 from .names import Candidates
 from .results import COLUMNS, write_row
-from .task import TOP_K, Row, Task
+from .task import TOP_K, LongFormReader, Row, Task
 
 logger = logging.getLogger("benchmark")
 
 
 def run_row(
-    row: Row, task: Task, *, corpus: str, test: Path, output: Path, limit: int = 0
+    row: Row,
+    task: Task,
+    *,
+    corpus: str,
+    test: Path,
+    output: Path,
+    limit: int = 0,
+    subfolder: str = "",
 ) -> dict[str, Any]:
     """Train a row, link the gold mentions of a file, and write what came of it.
 
     Mentions that are short forms are linked twice, as written and with their long
-    form in their place; the speed is that of the mentions as written.
+    form in their place; the speed is that of the mentions as written. A linker that
+    reads long forms itself gets the documents as they are.
 
     row (Row): The row.
     task (Task): Knowledge base and training corpus.
@@ -37,13 +45,14 @@ def run_row(
     test (Path): The file to measure on.
     output (Path): The folder `<output>/<corpus>` gets the files.
     limit (int): Take only so many documents of the file; 0 for all.
+    subfolder (str): Of that folder, for rows that are not those of the table.
     RETURNS (dict[str, Any]): The measures, as written.
     RAISES (MetricELError): E402 if there is nothing to measure.
     """
     gold = read_corpus(task.nlp, test, limit=limit)
     if not any(mention.gold for mention in gold.mentions):
         raise BenchmarkError(Errors.E402.format(path=test))
-    folder = output / corpus
+    folder = output / corpus / subfolder
     measures: dict[str, Any] = {
         "row": row.name,
         "corpus": corpus,
@@ -68,7 +77,7 @@ def run_row(
     found = row.link(gold, top_k=row.depth)
     seconds = perf_counter() - started
     off = deepen(found, row.link(gold, top_k=TOP_K)) if row.depth < TOP_K else list(found)
-    on, n_replaced = link_long_forms(row, task, gold, off)
+    on, n_short = link_long_forms(row, task, gold, off)
     measures |= {
         # What a row finds out about itself stands here too.
         "notes": row.notes,
@@ -81,7 +90,9 @@ def run_row(
         "mentions_per_second": share(len(gold.mentions), seconds),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "threads": torch.get_num_threads(),
-        "short_forms": n_replaced,
+        "short_forms": n_short,
+        # Whether scores are meant to be the probability of being right.
+        "probabilities": bool(getattr(row, "gives_probabilities", False)),
     }
     columns: dict[str, Sequence[Candidates]] = {"off": off, "on": on}
     for column, candidates in columns.items():
@@ -102,6 +113,9 @@ def link_long_forms(
     RETURNS (tuple[list[Candidates], int]): The candidates of all mentions, those of
         short forms by their long forms, and how many these are.
     """
+    if isinstance(row, LongFormReader):
+        n_short = sum(bool(mention.long_form) for mention in gold.mentions)
+        return list(row.link_with_long_forms(gold, top_k=TOP_K)), n_short
     expanded, numbers = expand_abbreviations(task.nlp, gold)
     on = list(off)
     if numbers:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from spacy.language import Language
 
@@ -114,3 +114,11 @@ class Row(Protocol):
 
     def link(self, corpus: Corpus, *, top_k: int) -> Sequence[Candidates]:
         """RETURNS (Sequence[Candidates]): For each mention of the corpus, best first."""
+
+
+@runtime_checkable
+class LongFormReader(Protocol):
+    """A linker that finds out by itself what abbreviations mean: no document is rewritten for it."""
+
+    def link_with_long_forms(self, corpus: Corpus, *, top_k: int) -> Sequence[Candidates]:
+        """RETURNS (Sequence[Candidates]): As `link`, which must not read long forms."""
