@@ -1,7 +1,10 @@
 """The rows of a corpus side by side, in Markdown and JSON."""
 
+import re
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Annotated, Any
 
 import typer
@@ -27,6 +30,9 @@ SLICES = {
     "seen entity": "seen_entity",
     "unseen entity": "unseen_entity",
 }
+
+SEED = re.compile(r"(.+)-seed\d+")
+"""Rows that differ in their seed alone."""
 
 
 def main(
@@ -115,7 +121,8 @@ def compare(
     ours (str): Name of our row; rows whose names begin with it and a hyphen are ours too.
     exact (str): Name of the exact lookup's row.
     RETURNS (dict[str, Any]): `rows`; `compared`, the names of those that were measured on
-        the same documents; `best_peer` and `differences`, by column.
+        the same documents; `best_peer` and `differences`, by column; `seeds`, as
+        `average_seeds` returns them.
     """
     compared = comparable(rows)
     alike = {name: measures for name, measures in rows.items() if name in compared}
@@ -134,7 +141,63 @@ def compare(
         "compared": sorted(compared),
         "best_peer": peers,
         "differences": differences,
+        "seeds": average_seeds(alike),
     }
+
+
+def average_seeds(rows: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Average rows that differ in their seed alone.
+
+    rows (Mapping[str, dict[str, Any]]): Rows that can be compared.
+    RETURNS (dict[str, dict[str, Any]]): By the name without the seed, where there are two
+        or more: the `rows`, and by column each measure's `mean` and `deviation` (that of
+        a sample); `mentions_per_second` and training `seconds` as means.
+    """
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in rows:
+        if found := SEED.fullmatch(name):
+            groups[found[1]].append(name)
+    averages: dict[str, dict[str, Any]] = {}
+    for base, names in groups.items():
+        if len(names) < 2:
+            continue
+        measures = [rows[name] for name in names]
+        averages[base] = {
+            "rows": sorted(names),
+            "mentions_per_second": fmean(x["mentions_per_second"] for x in measures),
+            "seconds": fmean(_seconds(x) for x in measures),
+            **{column: _spread([_scores(x, column) for x in measures]) for column in COLUMNS},
+        }
+    return averages
+
+
+def _spread(scores: list[dict[str, float | None]]) -> dict[str, dict[str, float]]:
+    known: dict[str, list[float]] = defaultdict(list)
+    for score in scores:
+        for key, value in score.items():
+            if value is not None:
+                known[key].append(value)
+    return {
+        key: {"mean": fmean(values), "deviation": stdev(values)}
+        for key, values in known.items()
+        if len(values) == len(scores)
+    }
+
+
+def _scores(measures: Mapping[str, Any], column: str) -> dict[str, float | None]:
+    """RETURNS (dict[str, float | None]): The shares of a row's line; no `ece` where scores are no probabilities."""
+    scores = measures[COLUMNS[column]]
+    is_calibrated = measures.get("probabilities") and "calibration" in scores
+    return {
+        "acc": scores["acc"],
+        **{key: scores[key] for key in SHARES.values()},
+        "ece": scores["calibration"]["ece"] if is_calibrated else None,
+        **{key: scores["slices"][key]["acc"] for key in SLICES.values()},
+    }
+
+
+def _seconds(measures: Mapping[str, Any]) -> float:
+    return measures["training"]["build_seconds"] + measures["training"]["seconds"]
 
 
 def render(corpus: str, table: Mapping[str, Any]) -> str:
@@ -151,7 +214,9 @@ def render(corpus: str, table: Mapping[str, Any]) -> str:
         page.add(page.title(3, title))
         peer = table["best_peer"][column]
         lines = [_line(name, rows[name], column, is_best=name == peer) for name in _order(rows)]
-        header = ["row", "accuracy", "95 % interval", *SHARES, *SLICES, "mentions/s", "training"]
+        lines += [_mean_line(name, means, column) for name, means in table["seeds"].items()]
+        header = ["row", "accuracy", "95 % interval", *SHARES, "ECE", *SLICES]
+        header += ["mentions/s", "training"]
         page.add(page.table(lines, header=header, aligns=["l", *"r" * (len(header) - 1)]))
         if found := table["differences"][column]:
             header = ["accuracy of", "difference", "95 % interval", "only first", "only second"]
@@ -175,16 +240,28 @@ def _line(name: str, measures: Mapping[str, Any], column: str, *, is_best: bool)
     title = f"**{name}** (best peer)" if is_best else name
     scores = measures.get(COLUMNS[column])
     if scores is None:
-        return [title, *[MISSING] * (4 + len(SHARES) + len(SLICES))]
-    training = measures["training"]
+        return [title, *[MISSING] * (5 + len(SHARES) + len(SLICES))]
+    shares = _scores(measures, column)
     return [
         title,
-        _percent(scores["acc"]),
+        _percent(shares.pop("acc")),
         _interval(scores["acc_interval"]),
-        *(_percent(scores[key]) for key in SHARES.values()),
-        *(_percent(scores["slices"][key]["acc"]) for key in SLICES.values()),
+        *map(_percent, shares.values()),
         f"{measures['mentions_per_second']:,.0f}",
-        f"{training['build_seconds'] + training['seconds']:,.0f} s",
+        f"{_seconds(measures):,.0f} s",
+    ]
+
+
+def _mean_line(name: str, means: Mapping[str, Any], column: str) -> list[str]:
+    shares = {key: values["mean"] for key, values in means[column].items()}
+    spread = _percent(means[column]["acc"]["deviation"])
+    return [
+        f"**{name}** (mean of {len(means['rows'])} seeds ± deviation)",
+        f"{_percent(shares['acc'])} ± {spread}",
+        MISSING,
+        *(_percent(shares.get(key)) for key in (*SHARES.values(), "ece", *SLICES.values())),
+        f"{means['mentions_per_second']:,.0f}",
+        f"{means['seconds']:,.0f} s",
     ]
 
 
@@ -214,8 +291,8 @@ def _notes(rows: Mapping[str, dict[str, Any]], compared: set[str]) -> list[str]:
     return notes
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
+def _percent(value: float | None) -> str:
+    return f"{100 * value:.1f}" if value is not None else MISSING
 
 
 def _interval(bounds: tuple[float, float]) -> str:

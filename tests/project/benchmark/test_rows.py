@@ -101,7 +101,7 @@ def test_table(measured):
     cells = {line[1]: line for line in lines if len(line) > 2}
     assert cells["exact"][2] == "88.9"
     assert cells["**peer** (best peer)"][2] == "11.1"
-    assert cells["late"][2:-1] == ["-"] * 12
+    assert cells["late"][2:-1] == ["-"] * 13
     assert cells["ours - exact"][2] == "-55.6"
     rows = [line for line in lines if line[1:2] and line[1] in cells]
     widths = {len(line) for line in rows if line[1] in ("row", "exact", "late", "ours")}
@@ -129,6 +129,43 @@ def test_rows_of_fewer_documents_are_no_best_peer(measured, task, dev_path, tmp_
     assert table["best_peer"]["off"] == "peer"
     (note,) = (line for line in render("small", table).split("\n") if line.startswith("- lucky"))
     assert "not those of the other rows" in note
+
+
+def test_seeds_are_averaged(measured):
+    rows = read_rows(measured)
+    for seed, (acc, ece) in enumerate([(0.5, 0.02), (0.6, 0.04)]):
+        off = {**rows["exact"]["abbreviations_off"], "acc": acc, "calibration": {"ece": ece}}
+        name = f"ours-trained-seed{seed}"
+        probable = {"row": name, "probabilities": True, "abbreviations_off": off}
+        rows[name] = {**rows["exact"], **probable}
+        (measured / f"{name}{PREDICTIONS_SUFFIX}").write_bytes(
+            (measured / f"exact{PREDICTIONS_SUFFIX}").read_bytes()
+        )
+    rows["ours-other-seed0"] = {**rows["ours"], "row": "ours-other-seed0"}
+    (measured / f"ours-other-seed0{PREDICTIONS_SUFFIX}").write_bytes(
+        (measured / f"ours{PREDICTIONS_SUFFIX}").read_bytes()
+    )
+    table = compare(rows, measured)
+    assert list(table["seeds"]) == ["ours-trained"]
+    found = table["seeds"]["ours-trained"]
+    assert found["rows"] == ["ours-trained-seed0", "ours-trained-seed1"]
+    assert found["off"]["acc"] == pytest.approx({"mean": 0.55, "deviation": 0.005**0.5})
+    assert found["off"]["ece"]["mean"] == pytest.approx(0.03)
+    assert "seed" not in str(table["best_peer"])
+    lines = [x.split("|") for x in render("small", table).split("\n") if "mean of 2" in x]
+    assert len(lines) == 2
+    assert lines[0][2].strip() == "55.0 ± 7.1"
+    assert lines[0][8].strip() == "3.0"
+
+
+def test_calibration_is_shown_of_probabilities_alone(measured):
+    lines = [
+        x.split("|") for x in render("small", compare(read_rows(measured), measured)).split("\n")
+    ]
+    header = next(line for line in lines if len(line) > 8 and line[1].strip() == "row")
+    assert header[8].strip() == "ECE"
+    (exact, _) = (line for line in lines if len(line) > 9 and line[1].strip() == "exact")
+    assert exact[8].strip() == "-"
 
 
 def test_no_rows(tmp_path):
