@@ -24,6 +24,7 @@ prototype_radius = 0.8
 prototypes_per_entity = 4
 memory_weight = 1.0
 memory_scale = 8.0
+learn_rate_factor = 1.0
 names_per_entity = 3
 negatives_per_entity = 4
 entity_rows = true
@@ -87,6 +88,7 @@ def make_metric_entity_linker(
     prototypes_per_entity: int,
     memory_weight: float,
     memory_scale: float,
+    learn_rate_factor: float,
     names_per_entity: int,
     negatives_per_entity: int,
     entity_rows: bool,
@@ -114,6 +116,7 @@ def make_metric_entity_linker(
         prototypes_per_entity=prototypes_per_entity,
         memory_weight=memory_weight,
         memory_scale=memory_scale,
+        learn_rate_factor=learn_rate_factor,
         names_per_entity=names_per_entity,
         negatives_per_entity=negatives_per_entity,
         entity_rows=entity_rows,

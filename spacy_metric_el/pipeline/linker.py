@@ -65,6 +65,8 @@ class MetricEntityLinker(TrainablePipe):
     memory_weight (float): Weight of the contrast with the memory of all training
         mentions, beside the loss; 0 turns it off.
     memory_scale (float): Of the cosines in that contrast: the inverse of a temperature.
+    learn_rate_factor (float): Of the optimizer's learning rate, for the linker's own
+        layers; behind a transformer they want longer steps than it does.
     names_per_entity (int): Names of each gold entity in a training step.
     negatives_per_entity (int): Mined names of other entities, for each gold one.
     entity_rows (bool): Whether an entity with a definition gets a row of its own.
@@ -203,8 +205,7 @@ class MetricEntityLinker(TrainablePipe):
         """
         docs = [docs] if isinstance(docs, Doc) else list(docs)
         discard = set(self.cfg["labels_discard"])
-        ents = [(i, ent) for i, doc in enumerate(docs) for ent in doc.ents]
-        ents = [(i, ent) for i, ent in ents if ent.label_ not in discard]
+        ents = [(i, e) for i, doc in enumerate(docs) for e in doc.ents if e.label_ not in discard]
         spans = [(i, ent.start, ent.end) for i, ent in ents]
         labels = [ent.label_ for _, ent in ents]
         found = iter(self.predict_spans(docs, spans, labels=labels, top_k=top_k))
@@ -309,8 +310,7 @@ class MetricEntityLinker(TrainablePipe):
         if self.kb_slot.kb is not None:
             self.encoder.fit(self.kb_slot.kb)
             warn_of_unknown_concepts(self.kb, get_examples(), nil=self.cfg["nil"])
-        if nlp is not None:
-            warn_of_accumulation(self.name, nlp.config.get("training", {}))
+        warn_of_accumulation(self.name, nlp.config.get("training", {}) if nlp is not None else {})
 
     def update(
         self,
@@ -351,6 +351,13 @@ class MetricEntityLinker(TrainablePipe):
             self.finish_update(sgd)
         return losses
 
+    def finish_update(self, sgd: Optimizer) -> None:
+        """Take a step, `learn_rate_factor` times as long as those of other components."""
+        from .training import scaled_learn_rate
+
+        with scaled_learn_rate(sgd, self.cfg["learn_rate_factor"]):
+            super().finish_update(sgd)
+
     # --- storage ---
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
@@ -386,11 +393,8 @@ class MetricEntityLinker(TrainablePipe):
         parts = (type(self), self.vocab, self.model, self.name, settings, self.kb_slot.kb, learned)
         return (rebuild_linker, parts)
 
-    # --- parts ---
-
     def _names_for_training(self) -> "TrainingNames":
         from .training import make_training_names
 
-        if self._training_names is None:
-            self._training_names = make_training_names(self)
+        self._training_names = self._training_names or make_training_names(self)
         return self._training_names

@@ -24,6 +24,7 @@ class LinkerSettings(TypedDict):
     prototypes_per_entity: int
     memory_weight: float
     memory_scale: float
+    learn_rate_factor: float
     names_per_entity: int
     negatives_per_entity: int
     entity_rows: bool

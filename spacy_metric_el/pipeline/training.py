@@ -1,11 +1,12 @@
 """One training step: which names go with a batch's mentions, and the gradients of both."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 from spacy.training import Example
-from thinc.api import Model
+from thinc.api import Model, Optimizer
 
 from ..kb.index import build_index, search_index
 from ..kb.records import Records, stable_hash
@@ -124,6 +125,21 @@ def make_training_names(linker: "MetricEntityLinker") -> TrainingNames:
     names = TrainingNames(linker.kb.records, linker.context_width, seed=linker.cfg["seed"])
     names.refresh(linker.model)
     return names
+
+
+@contextmanager
+def scaled_learn_rate(sgd: Optimizer, factor: float) -> Iterator[None]:
+    """Let an optimizer take longer or shorter steps for a while.
+
+    sgd (Optimizer): Gets its own learning rate back.
+    factor (float): Of the learning rate.
+    """
+    learn_rate = sgd.learn_rate
+    sgd.learn_rate = learn_rate * factor
+    try:
+        yield
+    finally:
+        sgd.learn_rate = learn_rate
 
 
 def step_gradients(

@@ -420,3 +420,17 @@ def test_mining_index_follows_the_weights(build):
     linker.refresh_mining_index()
     assert names._index is not before
     assert not names._mined
+
+
+@pytest.mark.parametrize("factor", [0.0, 1.0, 20.0])
+def test_own_layers_learn_at_their_own_rate(build, factor):
+    """With Adam's first step every weight that has a gradient moves by the learning rate."""
+    nlp = build("listener", learn_rate_factor=factor)
+    projection = nlp.get_pipe(LINKER).model.get_ref("head").get_ref("projection")
+    optimizer = nlp.create_optimizer()
+    optimizer.learn_rate = 0.001
+    before = projection.get_param("W").copy()
+    nlp.update(linked(nlp), sgd=optimizer)
+    moved = np.abs(projection.get_param("W") - before).max()
+    assert moved == pytest.approx(0.001 * factor, rel=0.02)
+    assert optimizer.learn_rate == 0.001
