@@ -1,11 +1,16 @@
-"""Long forms of abbreviations, as scispaCy's `AbbreviationDetector` leaves them on documents."""
+"""Long forms of abbreviations: those that scispaCy's `AbbreviationDetector` left on documents,
+and those that other mentions of the document are."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from spacy.tokens import Doc, Span
 
 ABBREVIATIONS = "abbreviations"
+
+MOST_LETTERS = 8
+"""Longer words are no short forms of other mentions."""
 
 
 def short_forms(doc: Doc) -> dict[str, str]:
@@ -44,8 +49,56 @@ def long_forms(docs: Sequence[Doc], spans: Sequence[tuple[int, int, int]]) -> li
         token + 1.
     RETURNS (list[str]): A text for each span.
     """
-    abbreviations = [short_forms(doc) for doc in docs]
+    mentions: list[list[Span]] = [[] for _ in docs]
+    for i, start, end in spans:
+        mentions[i].append(docs[i][start:end])
+    abbreviations = [
+        {**forms_among_mentions(found), **short_forms(doc)} if has_run(doc) else {}
+        for doc, found in zip(docs, mentions, strict=True)
+    ]
     return [long_form(docs[i][start:end], abbreviations[i]) for i, start, end in spans]
+
+
+def has_run(doc: Doc) -> bool:
+    """RETURNS (bool): Whether a detector of abbreviations has been over a document."""
+    return ("._.", ABBREVIATIONS, None, None) in doc.user_data
+
+
+def forms_among_mentions(mentions: Sequence[Span]) -> dict[str, str]:
+    """Find mentions that are the long forms of others, wherever in the document they stand.
+
+    A detector needs the definition in parentheses; many documents have none, or put
+    more than the short form there. Only mentions with a word of the same first letter
+    are compared.
+
+    mentions (Sequence[Span]): Of one document, in order.
+    RETURNS (dict[str, str]): Short form to the first mention that it can stand for, by
+        the letters (Schwartz & Hearst 2003).
+    """
+    shorts = {mention.text: mention for mention in mentions if _is_short_form(mention.text)}
+    if not shorts:
+        return {}
+    from scispacy.abbreviation import find_abbreviation
+
+    by_initial: dict[str, dict[str, Span]] = defaultdict(dict)
+    for mention in mentions:
+        if mention.text not in shorts:
+            for initial in {token.lower_[:1] for token in mention}:
+                by_initial[initial].setdefault(mention.text, mention)
+    forms: dict[str, str] = {}
+    for text, short in shorts.items():
+        for long in by_initial[text[0].lower()].values():
+            if len(long.text) > len(text) + 2 and text not in long.text:
+                _, found = find_abbreviation(long, short)
+                if found is not None:
+                    forms[text] = found.text
+                    break
+    return forms
+
+
+def _is_short_form(text: str) -> bool:
+    capitals = sum(letter.isupper() for letter in text)
+    return 2 <= len(text) <= MOST_LETTERS and " " not in text and 2 * capitals > len(text)
 
 
 def _texts(abbreviation: Span | dict[str, Any]) -> tuple[str, str | None]:

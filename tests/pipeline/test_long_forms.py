@@ -172,3 +172,52 @@ def test_copies_that_are_scored_keep_their_long_forms(linking):
     assert linking.evaluate([example()])["el_acc"] == 1.0
     with linking.select_pipes(disable="scispacy_abbreviation_detector"):
         assert linking.evaluate([example()])["el_acc"] < 1.0
+
+
+# --- among mentions ---
+
+UNDEFINED = "Phenobarbital was given; PB and MI rose. Ischaemia came before mitral insufficiency."
+
+
+def spans_of(doc, *texts):
+    return [(0, span.start, span.end) for span in (span_of(doc, text) for text in texts)]
+
+
+def test_a_mention_is_the_long_form_of_another():
+    # scispaCy's own component leaves no trace on a document without definitions.
+    nlp = spacy.blank("xx")
+    nlp.add_pipe("scispacy_abbreviation_detector")
+    doc = nlp(UNDEFINED)
+    spans = spans_of(doc, "Phenobarbital", "PB", "MI", "Ischaemia", "mitral insufficiency")
+    assert long_forms([doc], spans) == [
+        "Phenobarbital",
+        "Phenobarbital",
+        "mitral insufficiency",
+        "Ischaemia",
+        "mitral insufficiency",
+    ]
+
+
+def test_a_definition_goes_before_a_mention(nlp):
+    doc = nlp("Peanut butter was near. Phenobarbital (PB) helped. PB again.")
+    spans = spans_of(doc, "Peanut butter", "PB")
+    assert long_forms([doc], spans) == ["Peanut butter", "Phenobarbital"]
+
+
+@pytest.mark.parametrize(
+    ("text", "mentions"),
+    [
+        ("the pb and phenobarbital", ["pb", "phenobarbital"]),
+        ("a PB and a PB level", ["PB", "PB level"]),
+        ("PB and butter", ["PB", "butter"]),
+        ("P and phenobarbital", ["P", "phenobarbital"]),
+    ],
+)
+def test_not_every_mention_is_a_long_form(nlp, text, mentions):
+    doc = nlp(text)
+    assert long_forms([doc], spans_of(doc, *mentions)) == mentions
+
+
+def test_without_a_detector_mentions_stay_as_they_are():
+    doc = spacy.blank("xx")(UNDEFINED)
+    assert long_forms([doc], spans_of(doc, "Phenobarbital", "PB")) == ["Phenobarbital", "PB"]
