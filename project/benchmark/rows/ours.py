@@ -73,7 +73,10 @@ class LinkerRow:
         pipes = [pipe for _, pipe in nlp.pipeline if hasattr(pipe, "predict_spans")]
         if not pipes:
             raise BenchmarkError(Errors.E409.format(path=source, pipes=", ".join(nlp.pipe_names)))
-        self.nlp, self.linker = nlp, pipes[0]  # type: ignore[misc]
+        self.nlp: Language = nlp
+        self.linker: Any = pipes[0]
+        # More candidates are searched for in more rows, and are ranked otherwise.
+        self.depth = min(TOP_K, self.linker.cfg["top_k"])
         if not detectors(nlp):
             nlp.add_pipe(DETECTOR, first=True)
             self.notes.append("the pipeline has no abbreviation detector and was given one")
@@ -90,7 +93,8 @@ class LinkerRow:
             return self.link(corpus, top_k=top_k)
         pipes = feeding_pipes(self.nlp, self.linker.model)
         found, n_read = self._link(corpus, pipes, top_k)
-        self.notes.append(f"reads {n_read:,} mentions by long forms that it finds itself")
+        note = f"reads {n_read:,} mentions by long forms that it finds itself"
+        self.notes += [note] if note not in self.notes else []
         return found
 
     def _link(self, corpus: Corpus, pipes: list, top_k: int) -> tuple[list[Candidates], int]:

@@ -1,4 +1,5 @@
 import pytest
+from benchmark.results import read_predictions
 from benchmark.rows.ours import OursRow
 from benchmark.runner import run_row
 from spacy.training import Example
@@ -75,3 +76,17 @@ def test_labels_are_told_only_if_they_are_used(pipeline, task, dev, monkeypatch)
     assert told[0] is None
     assert told[1] == [mention.label for mention in dev.mentions]
     assert told[1][1] == "T184"
+
+
+def test_more_candidates_are_put_behind_those_found_by_default(pipeline, task, dev_path, tmp_path):
+    class ShallowRow(OursRow):
+        def take(self, nlp, source):
+            super().take(nlp, source)
+            assert self.depth == self.linker.cfg["top_k"]
+            self.depth = 1
+
+    row = ShallowRow(str(pipeline))
+    run_row(row, task, corpus="small", test=dev_path, output=tmp_path)
+    lines = read_predictions(tmp_path / "small" / "ours.predictions.jsonl.gz")
+    assert all(len(line[column]) > 1 for line in lines for column in ("off", "on"))
+    assert sum("reads 3 mentions" in note for note in row.notes) == 1
