@@ -11,6 +11,8 @@ from spacy_metric_el.ranking.ranker import EVIDENCE, CandidateRanker
 
 from .test_configured import CONFIG, SMALL, make_row
 
+RETRAINED = ("memory", "self-alignment", "negatives", "name-context")
+
 
 @pytest.fixture(scope="module")
 def known():
@@ -63,12 +65,15 @@ def test_every_ablation_changes_one_thing(known):
 
 
 def test_rows_and_table(task, known, dev_path, tmp_path):
-    chosen = {name: known[name] for name in ("full", "ranker", "wording", "labels", "memory")}
+    names = ("full", "ranker", "wording", "labels", *RETRAINED)
+    chosen = {name: known[name] for name in names}
     place = {"config": CONFIG, "corpus": "small", "test": dev_path, "output": tmp_path}
     run_ablations(task, chosen, overrides=SMALL, **place)
     folder = tmp_path / "small" / "ablation"
     rows = read_rows(folder)
     assert set(rows) == set(chosen)
+    assert "align_seconds" in rows["memory"]["training"]
+    assert "align_seconds" not in rows["self-alignment"]["training"]
     assert not rows["ranker"]["probabilities"]
     assert rows["wording"]["probabilities"]
     assert rows["memory"]["settings"]["overrides"]["linker.memory_weight"] == 0.0
