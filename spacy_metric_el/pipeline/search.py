@@ -22,7 +22,8 @@ DECODED = 8_192
 """Rows that are decoded together: what fits into a cache, nearly."""
 
 RANKED_CANDIDATES = 32
-"""Candidates of a mention that the ranker looks at, however few are asked for."""
+"""Candidates of a mention that the ranker looks at, however many are asked for. More are
+found by similarity alone, and stand behind them with probability 0."""
 
 Spans = Sequence[tuple[int, int, int]]
 
@@ -109,20 +110,38 @@ def link_spans(
             prior_weight=cfg["prior_weight"],
             search_rows=cfg["search_rows"],
         )
+    settings = {"prior_weight": cfg["prior_weight"]}
     found = find_candidates(
-        kb,
-        encoded,
-        search_rows=max(cfg["search_rows"], top_k * -(-kb.require_vectors().n_rows // len(kb))),
-        limit=max(RANKED_CANDIDATES, top_k),
-        prior_weight=cfg["prior_weight"],
+        kb, encoded, search_rows=cfg["search_rows"], limit=RANKED_CANDIDATES, **settings
     )
     channels = channel_cosines(kb, encoded, found, linker.context_width)
-    ranked, probabilities = ranker.rank(found, channels, encoded.table, top_k=top_k)
-    distinct, inverse = np.unique(ranked.entities, return_inverse=True)
+    linked = named(kb, *ranker.rank(found, channels, encoded.table, top_k=top_k))
+    if top_k > RANKED_CANDIDATES:
+        rows = top_k * -(-kb.require_vectors().n_rows // len(kb))
+        deeper = find_candidates(
+            kb, encoded, search_rows=max(cfg["search_rows"], rows), limit=top_k, **settings
+        )
+        others = named(kb, deeper, np.zeros(len(deeper.entities), dtype=np.float32))
+        linked = [add_behind(*lists, top_k) for lists in zip(linked, others, strict=True)]
+    return linked
+
+
+def named(
+    kb: "FaissKnowledgeBase", candidates: Candidates, scores: np.ndarray
+) -> list[list[tuple[str, float]]]:
+    """RETURNS (list[list[tuple[str, float]]]): Concept ids and scores of the candidates of each mention."""
+    distinct, inverse = np.unique(candidates.entities, return_inverse=True)
     ids = kb.records.entities["concept_id"].take(distinct).to_pylist()
-    pairs = [(ids[i], p) for i, p in zip(inverse.tolist(), probabilities.tolist(), strict=True)]
-    offsets = ranked.offsets.tolist()
-    return [pairs[start:end] for start, end in pairwise(offsets)]
+    pairs = [(ids[i], score) for i, score in zip(inverse.tolist(), scores.tolist(), strict=True)]
+    return [pairs[start:end] for start, end in pairwise(candidates.offsets.tolist())]
+
+
+def add_behind(
+    ranked: list[tuple[str, float]], others: list[tuple[str, float]], limit: int
+) -> list[tuple[str, float]]:
+    """RETURNS (list[tuple[str, float]]): The ranked candidates, and behind them those of the others that are not among them: asking for more changes nothing before."""
+    known = {concept_id for concept_id, _ in ranked}
+    return [*ranked, *(pair for pair in others if pair[0] not in known)][:limit]
 
 
 def find_candidates(

@@ -10,6 +10,7 @@ from spacy_metric_el.model.encoder import encoder_input
 from spacy_metric_el.pipeline import search as search_module
 from spacy_metric_el.pipeline.search import (
     RANKED_CANDIDATES,
+    add_behind,
     channel_cosines,
     encode_mentions,
     find_candidates,
@@ -181,6 +182,9 @@ def test_as_many_candidates_as_there_are(thorough, top_k):
     (found,) = linker.predict_spans([nlp.make_doc("a cold")], [(0, 1, 2)], top_k=top_k)
     assert len(found) == top_k
     assert found[0][0] in ("C03", "C04")
+    # How many are asked for changes neither the order nor the probabilities.
+    (few,) = linker.predict_spans([nlp.make_doc("a cold")], [(0, 1, 2)], top_k=2)
+    assert found[:2] == few[:top_k]
 
 
 def test_links_do_not_depend_on_the_batch(thorough):
@@ -225,3 +229,10 @@ def test_nothing_to_link_and_spans_without_tokens():
     assert linker.predict(docs) == [[], []]
     with pytest.raises(MetricELError, match=r"^\[E009\] "):
         linker.predict_spans(docs, [(0, 1, 1)])
+
+
+def test_behind_the_ranked_come_those_that_are_not_among_them():
+    ranked = [("A", 0.7), ("B", 0.2)]
+    others = [("B", 0.0), ("C", 0.0), ("A", 0.0), ("D", 0.0)]
+    assert add_behind(ranked, others, 3) == [("A", 0.7), ("B", 0.2), ("C", 0.0)]
+    assert add_behind([], others, 9) == others
