@@ -90,7 +90,7 @@ class Errors(metaclass=_Coded):
     E211 = "Corpus setting `{setting}` is {value}, but must be {expected}."
     E230 = "PrototypeTriplet needs a margin above 0 and negatives of 1 or more, but margin is {margin} and negatives is {negatives}."
     E231 = "ClusterBatcher needs size and buffer of 1 or more and partners of 0 or more, but got size {size}, partners {partners}, buffer {buffer}."
-    E232 = "refresh_mining_index needs a number of steps of 1 or more, but got {every}."
+    E232 = "refresh_mining_index and fit_ranker need a number of steps of 1 or more, but got {every}."
     E233 = "Self-alignment needs concepts with two names or more, and the knowledge base has none."
     E234 = "self_align needs steps, size and learn_rate above 0, but got steps {steps}, size {size}, learn_rate {learn_rate}."
     # Command line

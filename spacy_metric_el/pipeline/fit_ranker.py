@@ -19,7 +19,13 @@ from ..ranking.features import MentionTexts
 from ..ranking.labels import learn_labels
 from ..ranking.prototypes import make_prototypes, own_mentions
 from ..ranking.ranker import CandidateRanker, MentionTable, Own
-from .search import RANKED_CANDIDATES, channel_cosines, encode_mentions, find_candidates
+from .search import (
+    RANKED_CANDIDATES,
+    channel_cosines,
+    encode_mentions,
+    find_candidates,
+    take_mentions,
+)
 
 if TYPE_CHECKING:
     from .linker import MetricEntityLinker
@@ -97,29 +103,25 @@ class _CorpusReader:
             for span, mention, entities in zip(spans, flat, known, strict=True)
             for link in _links(records, mention.text, entities)
         ]
-        own = _usage(encoded.table.documents, encoded.table.documents, known, links, records)
+        documents = encoded.table.documents
         self.tables.append(encoded.table)
         self.gold += known
         self.links += links
-        chosen = encoded.table.documents % self.stride == 0
-        if not chosen.any():
+        judged = np.flatnonzero(documents % self.stride == 0)
+        if not len(judged):
             return
+        encoded = take_mentions(encoded, judged)
         found = find_candidates(
             linker.kb,
             encoded,
             search_rows=linker.cfg["search_rows"],
             limit=RANKED_CANDIDATES,
             prior_weight=linker.cfg["prior_weight"],
-            own=own,
+            own=_usage(encoded.table.documents, documents, known, links, records),
         )
-        places = np.flatnonzero(chosen)
-        lengths = np.diff(found.offsets)
-        kept = np.repeat(chosen, lengths)
-        offsets = np.concatenate(([0], np.cumsum(lengths[places])))
-        found = found.take(np.flatnonzero(kept), offsets)
         self.candidates.append(found)
         self.channels.append(channel_cosines(linker.kb, encoded, found, linker.context_width))
-        self.judged.append(places + n_before)
+        self.judged.append(judged + n_before)
 
     def fit(self, records: Records, *, progress: bool) -> CandidateRanker:
         linker = self.linker
@@ -139,7 +141,7 @@ class _CorpusReader:
         labels = [everything.texts.labels[i] if linker.cfg["use_labels"] else "" for i in owners]
         known = learn_labels(entities, labels, records.n_entities)
         judged = np.concatenate(self.judged)
-        table = _take_mentions(everything, judged)
+        table = everything.take(judged)
         candidates = _join_candidates(self.candidates)
         documents = everything.documents
         own = Own(
@@ -198,11 +200,6 @@ def _join_tables(tables: Sequence[MentionTable]) -> MentionTable:
         texts,
         np.concatenate([table.context for table in tables]),
     )
-
-
-def _take_mentions(table: MentionTable, places: np.ndarray) -> MentionTable:
-    texts = MentionTexts(*([column[i] for i in places] for column in table.texts))
-    return MentionTable(table.documents[places], texts, table.context[places])
 
 
 def _join_candidates(parts: Sequence[Candidates]) -> Candidates:

@@ -83,6 +83,18 @@ def encode_mentions(
     return EncodedMentions(table, vectors, owners, is_written, is_long)
 
 
+def take_mentions(mentions: EncodedMentions, places: np.ndarray) -> EncodedMentions:
+    """RETURNS (EncodedMentions): Some of the mentions, at ascending places, with their queries."""
+    queries = np.flatnonzero(np.isin(mentions.owners, places))
+    return EncodedMentions(
+        mentions.table.take(places),
+        mentions.vectors[queries],
+        np.searchsorted(places, mentions.owners[queries]),
+        mentions.is_written[queries],
+        mentions.is_long[queries],
+    )
+
+
 def link_spans(
     linker: "MetricEntityLinker",
     docs: Sequence[Doc],

@@ -1,13 +1,13 @@
 """Self-alignment: learning from the synonyms of a knowledge base, without annotated text."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from spacy.language import Language
 from spacy.tokens import Span
 from spacy.training import Example
-from thinc.api import Adam
+from thinc.api import Adam, warmup_linear
 from tqdm import tqdm
 
 from ..errors import Errors, MetricELError
@@ -59,13 +59,14 @@ def self_align(
         name for name, pipe in nlp.pipeline if pipe is not linker and not _trains(pipe, feeds)
     ]
     batches = synonym_batches(nlp, linker.kb.records, size=size, seed=seed)
-    optimizer = Adam(learn_rate, L2=0.0, grad_clip=1.0)
+    schedule: Any = warmup_linear(learn_rate, max(1, int(WARM_UP * steps)), steps + 1)
+    optimizer = Adam(schedule, L2=0.0, grad_clip=1.0)
     losses: list[float] = []
     memory_weight, linker.cfg["memory_weight"] = linker.cfg["memory_weight"], 0.0
     try:
-        for step in tqdm(range(steps), desc="Aligning synonyms", disable=not progress):
-            rise = (step + 1) / max(1.0, WARM_UP * steps)
-            optimizer.learn_rate = learn_rate * min(rise, (steps - step) / steps)
+        for _ in tqdm(range(steps), desc="Aligning synonyms", disable=not progress):
+            # The schedule starts at 0, where a step would teach nothing.
+            optimizer.step_schedules()
             found = nlp.update(next(batches), sgd=optimizer, drop=dropout, exclude=resting)
             losses.append(found[linker.name])
     finally:

@@ -34,6 +34,11 @@ class MentionTable(NamedTuple):
     texts: MentionTexts
     context: np.ndarray
 
+    def take(self, places: np.ndarray) -> "MentionTable":
+        """RETURNS (MentionTable): Some of the mentions."""
+        texts = MentionTexts(*([column[i] for i in places] for column in self.texts))
+        return MentionTable(self.documents[places], texts, self.context[places])
+
 
 class Own(NamedTuple):
     """All that training mentions must be judged without; see each part."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from thinc.api import Adam, Linear, Model, Relu, add, chain, use_ops, zero_init
+from thinc.api import Adam, Linear, Model, Relu, add, chain, use_ops, warmup_linear, zero_init
 from tqdm import tqdm
 
 from ..segments import segment_max, segment_softmax, segment_sum, spread
@@ -96,23 +96,23 @@ class Scorer:
         # What never varied has no weight: scaled up, its first value ever would drown the rest.
         varies = deviation > 1e-5
         self.scale = np.where(varies, 1.0 / (deviation + 1e-3), 0.0).astype(np.float32)
-        optimizer = Adam(settings.learn_rate, L2=0.0, grad_clip=0.0)
         rng = np.random.default_rng(settings.seed)
         n_batches = -(-n // settings.batch_size)
         epochs = max(settings.epochs, -(-settings.min_steps // n_batches))
-        total, loss, step = epochs * n_batches, 0.0, 0
+        total, loss = epochs * n_batches, 0.0
+        schedule: Any = warmup_linear(settings.learn_rate, 0, total)
+        optimizer = Adam(schedule, L2=0.0, grad_clip=0.0)
         with tqdm(total=total, desc="Fitting the ranker", disable=not progress) as bar:
             for _ in range(epochs):
                 losses = []
                 for batch in _batches(rng.permutation(n), settings.batch_size):
-                    optimizer.learn_rate = settings.learn_rate * (1.0 - step / total)
-                    _, pairs = spread(offsets[batch], offsets[batch + 1] - offsets[batch])
                     lengths = offsets[batch + 1] - offsets[batch]
+                    _, pairs = spread(offsets[batch], lengths)
                     runs = np.concatenate(([0], np.cumsum(lengths)))
                     losses.append(self._step(features[pairs], runs, is_right[pairs]) / len(batch))
                     self.pair_model.finish_update(optimizer)
                     self.nil_model.finish_update(optimizer)
-                    step += 1
+                    optimizer.step_schedules()
                     bar.update(1)
                 loss = float(np.mean(losses))
         return loss
