@@ -343,9 +343,8 @@ class MetricEntityLinker(TrainablePipe):
         if not any(len(example.predicted) for example in examples):
             return losses
         set_dropout_rate(self.model, drop)
-        names = self._names_for_training()
         self._upstream.check_precision(self.model.get_ref("tok2vec"))
-        losses[self.name] += step_gradients(self, examples, names)
+        losses[self.name] += step_gradients(self, examples, self.training_names())
         self.encoder.set_fitted()
         if sgd is not None:
             self.finish_update(sgd)
@@ -393,7 +392,8 @@ class MetricEntityLinker(TrainablePipe):
         parts = (type(self), self.vocab, self.model, self.name, settings, self.kb_slot.kb, learned)
         return (rebuild_linker, parts)
 
-    def _names_for_training(self) -> "TrainingNames":
+    def training_names(self) -> "TrainingNames":
+        """RETURNS (TrainingNames): Those that training steps draw from."""
         from .training import make_training_names
 
         self._training_names = self._training_names or make_training_names(self)

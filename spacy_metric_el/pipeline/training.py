@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from spacy.training import Example
 from thinc.api import Model, Optimizer
+from thinc.types import Floats2d
 
 from ..kb.index import build_index, search_index
 from ..kb.records import Records, stable_hash
@@ -167,9 +168,56 @@ def step_gradients(
         backprop(ops.alloc2f(0, linker.model.get_dim("nO")))
         _release(linker.model)
         return 0.0
+    # Names first: the last backward pass of the mentions lets the upstream finish.
+    loss, d_mentions = _name_step(linker, names, vectors, X.texts, known)
+    if cfg["memory_weight"]:
+        keys = [stable_hash(example.reference.text) for example in examples]
+        documents = [keys[i] for i, _, _ in spans]
+        extra, d_context = _context_step(
+            linker, names, ops.to_numpy(vectors), X.texts, documents, known
+        )
+        loss += extra
+        d_mentions = d_mentions + ops.xp.asarray(d_context)
+    backprop(d_mentions)
+    _release(linker.model)
+    return loss
+
+
+def synonym_gradients(
+    linker: "MetricEntityLinker",
+    texts: Sequence[str],
+    known: Sequence[Sequence[int]],
+    names: TrainingNames,
+) -> float:
+    """Run names forward and back as if they were mentions, without any document around them.
+
+    linker (MetricEntityLinker): Whose names have no context channel (`name_context`).
+    texts (Sequence[str]): (n,) names.
+    known (Sequence[Sequence[int]]): (n,) the entities that each is to be near to.
+    names (TrainingNames): Draws the names that they are compared with.
+    RETURNS (float): The loss.
+    """
+    vectors, backprop = linker.encoder.names.begin_update([NameText(text) for text in texts])
+    loss, d_vectors = _name_step(linker, names, vectors, texts, known)
+    backprop(d_vectors)
+    return loss
+
+
+def _name_step(
+    linker: "MetricEntityLinker",
+    names: TrainingNames,
+    vectors: Floats2d,
+    texts: Sequence[str],
+    known: Sequence[Sequence[int]],
+) -> tuple[float, Floats2d]:
+    """Hold mentions against names, and send the gradient of the names back.
+
+    RETURNS (tuple[float, Floats2d]): The loss, and its gradient with respect to the mentions.
+    """
+    cfg, records = linker.cfg, names.records
     entities = np.asarray([concepts[0] for concepts in known], dtype=np.int64)
     drawn = names.draw(
-        X.texts,
+        texts,
         entities,
         positives=cfg["names_per_entity"],
         negatives=cfg["negatives_per_entity"],
@@ -182,29 +230,11 @@ def step_gradients(
     rows = [np.searchsorted(distinct, concepts) for concepts in known]
     is_positive = np.stack([pool.bears[row].any(axis=0) for row in rows])
     is_negative = np.stack([pool.is_safe[row].all(axis=0) for row in rows])
-    own = np.asarray([records.name_index(text) for text in X.texts])
-    batch = LinkingBatch(
-        vectors,
-        entities,
-        name_vectors,
-        leave_own_name_out(is_positive, own, drawn),
-        is_negative,
-    )
-    result = linker.loss(batch)
-    loss, d_mentions = result.loss, result.d_mentions
-    if cfg["memory_weight"]:
-        keys = [stable_hash(example.reference.text) for example in examples]
-        documents = [keys[i] for i, _, _ in spans]
-        extra, d_context = _context_step(
-            linker, names, ops.to_numpy(vectors), X.texts, documents, known
-        )
-        loss += extra
-        d_mentions = d_mentions + ops.xp.asarray(d_context)
-    # Names first: the last backward pass of the mentions lets the upstream finish.
+    own = np.asarray([records.name_index(text) for text in texts])
+    is_positive = leave_own_name_out(is_positive, own, drawn)
+    result = linker.loss(LinkingBatch(vectors, entities, name_vectors, is_positive, is_negative))
     backprop_names(result.d_names)
-    backprop(d_mentions)
-    _release(linker.model)
-    return loss
+    return result.loss, result.d_mentions
 
 
 def _context_step(

@@ -85,7 +85,7 @@ def unlink(examples):
 
 def draw_all(linker):
     """Make a step draw all names, always, so that the loss is a smooth function of the weights."""
-    names = linker._names_for_training()
+    names = linker.training_names()
     everything = np.arange(names.records.n_names)
     names.draw = lambda *args, **kwargs: everything
 

@@ -307,7 +307,7 @@ def test_fit_channels_for_a_single_name(names):
 def training_names(nlp):
     linker = nlp.get_pipe(LINKER)
     linker.set_kb(make_kb())
-    return linker._names_for_training()
+    return linker.training_names()
 
 
 def test_entities_of_concept_ids(training_names):
@@ -366,5 +366,5 @@ def test_new_knowledge_base_new_names(nlp, training_names):
     linker = nlp.get_pipe(LINKER)
     train(nlp, [make_example(nlp, "a fever", ("fever", "C08"))], 1)
     linker.set_kb(make_kb(VOCABULARY[:2]))
-    assert linker._names_for_training() is not training_names
-    assert linker._names_for_training().records.entity_index("C08") == -1
+    assert linker.training_names() is not training_names
+    assert linker.training_names().records.entity_index("C08") == -1

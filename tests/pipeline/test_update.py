@@ -414,7 +414,7 @@ def test_mining_index_follows_the_weights(build):
     linker = nlp.get_pipe(LINKER)
     linker.refresh_mining_index()
     train(nlp, linked(nlp), 1)
-    names = linker._names_for_training()
+    names = linker.training_names()
     before = names._index
     assert names.mine(["cold"])[0][0] == linker.kb.records.name_index("cold")
     linker.refresh_mining_index()
