@@ -3,6 +3,7 @@ and those that other mentions of the document are."""
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from spacy.tokens import Doc, Span
@@ -11,6 +12,15 @@ ABBREVIATIONS = "abbreviations"
 
 MOST_LETTERS = 8
 """Longer words are no short forms of other mentions."""
+
+LONGEST_CODE = 14
+"""Characters of a code or symbol, at most."""
+
+CODE_WORDS = 3
+"""Words of a code or symbol, at most."""
+
+_OPENING = "(["
+_CLOSING = ")],;:"
 
 
 def short_forms(doc: Doc) -> dict[str, str]:
@@ -53,7 +63,9 @@ def long_forms(docs: Sequence[Doc], spans: Sequence[tuple[int, int, int]]) -> li
     for i, start, end in spans:
         mentions[i].append(docs[i][start:end])
     abbreviations = [
-        {**forms_among_mentions(found), **short_forms(doc)} if has_run(doc) else {}
+        {**forms_among_mentions(found), **forms_in_brackets(found), **short_forms(doc)}
+        if has_run(doc)
+        else {}
         for doc, found in zip(docs, mentions, strict=True)
     ]
     return [long_form(docs[i][start:end], abbreviations[i]) for i, start, end in spans]
@@ -94,6 +106,35 @@ def forms_among_mentions(mentions: Sequence[Span]) -> dict[str, str]:
                     forms[text] = found.text
                     break
     return forms
+
+
+def forms_in_brackets(mentions: Sequence[Span]) -> dict[str, str]:
+    """Find codes and symbols that stand in brackets behind a name, or the name behind them.
+
+    "Amrubicin (SM-5887)" has no letters in common, so that no detector of abbreviations
+    takes it for one.
+
+    mentions (Sequence[Span]): Of one document.
+    RETURNS (dict[str, str]): Code to the first mention that it stands beside.
+    """
+    forms: dict[str, str] = {}
+    for before, inside in pairwise(sorted(mentions, key=lambda mention: mention.start)):
+        text = before.doc.text
+        between = text[before.end_char : inside.start_char].strip()
+        behind = text[inside.end_char : inside.end_char + 2].strip()[:1]
+        if between not in _OPENING or behind not in _CLOSING or not (between and behind):
+            continue
+        if _is_code(inside.text) and not _is_code(before.text):
+            forms.setdefault(inside.text, before.text)
+        elif _is_code(before.text) and not _is_code(inside.text):
+            forms.setdefault(before.text, inside.text)
+    return forms
+
+
+def _is_code(text: str) -> bool:
+    capitals = sum(letter.isupper() for letter in text)
+    has_form = 2 * capitals > len(text) or any(letter.isdigit() for letter in text)
+    return has_form and len(text) <= LONGEST_CODE and len(text.split()) <= CODE_WORDS
 
 
 def _is_short_form(text: str) -> bool:

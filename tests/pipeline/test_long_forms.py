@@ -221,3 +221,48 @@ def test_not_every_mention_is_a_long_form(nlp, text, mentions):
 def test_without_a_detector_mentions_stay_as_they_are():
     doc = spacy.blank("xx")(UNDEFINED)
     assert long_forms([doc], spans_of(doc, "Phenobarbital", "PB")) == ["Phenobarbital", "PB"]
+
+
+# --- in brackets ---
+
+
+def forms_of(text, *mentions):
+    nlp = spacy.blank("xx")
+    nlp.add_pipe("scispacy_abbreviation_detector")
+    doc = nlp(text)
+    return dict(zip(mentions, long_forms([doc], spans_of(doc, *mentions)), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "name"),
+    [
+        ("We gave amrubicin ( SM-5887 ) daily", "SM-5887", "amrubicin"),
+        ("We gave BN 52021 ( ginkgolide B , oral ) daily", "BN 52021", "ginkgolide B"),
+        ("We gave tin [ Q ; pure ] daily", "Q", "tin"),
+    ],
+)
+def test_a_code_in_brackets_stands_for_the_name_beside_it(text, code, name):
+    assert forms_of(text, name, code) == {name: name, code: name}
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "second"),
+    [
+        ("We gave amrubicin and SM-5887 daily", "amrubicin", "SM-5887"),
+        ("We gave amrubicin ( SM-5887 analogues ) daily", "amrubicin", "SM-5887"),
+        ("We gave amrubicin ( fever ) daily", "amrubicin", "fever"),
+        ("We gave SM-5887 ( MK-801 ) daily", "SM-5887", "MK-801"),
+        ("We gave SM-5887-of-long-names ( fever ) daily", "SM-5887-of-long-names", "fever"),
+        ("We gave amrubicin ( as SM-5887 ) daily", "amrubicin", "SM-5887"),
+    ],
+)
+def test_other_neighbours_keep_their_own_names(text, first, second):
+    assert forms_of(text, first, second) == {first: first, second: second}
+
+
+def test_the_name_in_brackets_goes_for_the_whole_document():
+    doc = spacy.blank("xx")
+    doc.add_pipe("scispacy_abbreviation_detector")
+    doc = doc("SM-5887 helps . Amrubicin ( SM-5887 ) is safe")
+    spans = [(0, 0, 1), *spans_of(doc, "Amrubicin"), (0, 5, 6)]
+    assert long_forms([doc], spans) == ["Amrubicin"] * 3
