@@ -21,6 +21,9 @@ from .entity import Entity, clean_entity
 ENTITIES_FILE = "entities.arrow"
 NAMES_FILE = "names.arrow"
 
+PREFERENCE = 1.0
+"""How much more a canonical name speaks for its entity than an alias does."""
+
 _ENTITY_SCHEMA = pa.schema(
     [
         ("concept_id", pa.large_string()),
@@ -41,8 +44,11 @@ _NAME_SCHEMA = pa.schema(
         ("entities", pa.large_list(pa.int32())),
         ("counts", pa.large_list(pa.uint32())),
         ("in_vocabulary", pa.large_list(pa.bool_())),
+        ("preferred", pa.large_list(pa.bool_())),
     ]
 )
+
+_LINK_COLUMNS = ("entities", "counts", "in_vocabulary", "preferred")
 
 MentionCounts = Mapping[tuple[str, str], int]
 
@@ -94,6 +100,11 @@ class Records:
         return _values(self.names, "in_vocabulary")
 
     @cached_property
+    def name_is_preferred(self) -> np.ndarray:
+        """RETURNS (np.ndarray): (n_links,) bool, whether the name is the canonical one of the entity, by a source of the vocabulary."""
+        return _values(self.names, "preferred")
+
+    @cached_property
     def entity_counts(self) -> np.ndarray:
         """RETURNS (np.ndarray): (n_entities,) int64, mentions of each entity in a training corpus."""
         counts = np.bincount(
@@ -124,10 +135,10 @@ class Records:
         """log p(entity | name) of each link.
 
         smoothing (float): Added to each count, so that a link that the training
-            corpus never used keeps a share.
+            corpus never used keeps a share; more of it to a canonical name.
         RETURNS (np.ndarray): (n_links,) float32, each at most 0.
         """
-        weights = self.name_counts.astype(np.float64) + smoothing
+        weights = self.name_counts + smoothing * (1.0 + PREFERENCE * self.name_is_preferred)
         offsets = self.name_offsets
         totals = np.add.reduceat(weights, offsets[:-1]) if len(weights) else weights
         return np.log(weights / np.repeat(totals, np.diff(offsets))).astype(np.float32)
@@ -200,6 +211,7 @@ def build_records(entities: Iterable[Entity], counts: MentionCounts | None = Non
             links.setdefault(key, {}).setdefault(entity.concept_id, 0)
             spelling.setdefault(key, alias)
     in_vocabulary = {(key, cid) for key, concepts in links.items() for cid in concepts}
+    preferred = {(normalise_name(entity.canonical_name), cid) for cid, entity in by_id.items()}
     used: dict[str, list[tuple[int, str]]] = {}
     for (text, concept_id), count in sorted((counts or {}).items()):
         key, text = normalise_name(text), " ".join(text.split())
@@ -215,7 +227,8 @@ def build_records(entities: Iterable[Entity], counts: MentionCounts | None = Non
         by_id[concept_id] = clean_entity(Entity(concept_id, names[0], names))
     if not by_id:
         raise MetricELError(Errors.E131)
-    return Records(_entity_table(by_id), _name_table(by_id, links, spelling, in_vocabulary))
+    names_of_concepts = _name_table(by_id, links, spelling, in_vocabulary, preferred)
+    return Records(_entity_table(by_id), names_of_concepts)
 
 
 def write_records(records: Records, folder: Path) -> None:
@@ -269,13 +282,15 @@ def _name_table(
     links: Mapping[str, Mapping[str, int]],
     spelling: Mapping[str, str],
     in_vocabulary: Container[tuple[str, str]],
+    preferred: Container[tuple[str, str]],
 ) -> pa.Table:
     record = {concept_id: i for i, concept_id in enumerate(sorted(by_id))}
     hashed = sorted((stable_hash(key), key) for key in links)
     keys = [key for _, key in hashed]
     linked = [
         sorted(
-            (record[cid], count, (key, cid) in in_vocabulary) for cid, count in links[key].items()
+            (record[cid], count, (key, cid) in in_vocabulary, (key, cid) in preferred)
+            for cid, count in links[key].items()
         )
         for key in keys
     ]
@@ -283,9 +298,10 @@ def _name_table(
         pa.array(keys, pa.large_string()),
         pa.array([spelling[key] for key in keys], pa.large_string()),
         pa.array(np.asarray([value for value, _ in hashed], dtype=np.uint64)),
-        pa.array([[entity for entity, _, _ in row] for row in linked], pa.large_list(pa.int32())),
-        pa.array([[count for _, count, _ in row] for row in linked], pa.large_list(pa.uint32())),
-        pa.array([[known for _, _, known in row] for row in linked], pa.large_list(pa.bool_())),
+    ]
+    arrays += [
+        pa.array([[link[i] for link in row] for row in linked], _NAME_SCHEMA.field(column).type)
+        for i, column in enumerate(_LINK_COLUMNS)
     ]
     return pa.Table.from_arrays(arrays, schema=_NAME_SCHEMA)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..kb.ranking import NAME_ROW
-from ..kb.records import Records
+from ..kb.records import PREFERENCE, Records
 from ..segments import offsets_of, segment_max, segment_sum, spread
 from .counts import PairCounts
 
@@ -65,6 +65,7 @@ class Candidates(NamedTuple):
     written, long (np.ndarray): (p,) float32, best similarity by either form.
     log_priors (np.ndarray): (p,) float32, log p(entity | name) of the best row.
     link_counts (np.ndarray): (p,) float32, training mentions behind the best row's link.
+    is_preferred (np.ndarray): (p,) bool, whether the best row's name is the canonical one.
     n_rows (np.ndarray): (p,) float32, how many rows were found.
     """
 
@@ -79,6 +80,7 @@ class Candidates(NamedTuple):
     long: np.ndarray
     log_priors: np.ndarray
     link_counts: np.ndarray
+    is_preferred: np.ndarray
     n_rows: np.ndarray
 
     @property
@@ -124,11 +126,13 @@ def collect_candidates(
         documents = own.documents[mentions]
         counts = np.maximum(counts - named * own.links.of(documents, links), 0)
         entity_counts = np.maximum(entity_counts - own.entities.of(documents, entities), 0)
-    mass = counts + VOCABULARY_MASS * (named & records.name_in_vocabulary[links])
+    preferred = named & records.name_is_preferred[links]
+    known = named & records.name_in_vocabulary[links]
+    mass = counts + VOCABULARY_MASS * known * (1.0 + PREFERENCE * preferred)
     exists = records.entity_in_vocabulary[entities] | (entity_counts > 0)
     alive = np.where(named, mass > 0, exists)
-    owners, entities, mentions, named, counts, mass = (
-        values[alive] for values in (owners, entities, mentions, named, counts, mass)
+    owners, entities, mentions, named, counts, mass, preferred = (
+        values[alive] for values in (owners, entities, mentions, named, counts, mass, preferred)
     )
     total = np.bincount(owners, weights=mass, minlength=len(hits.refs))
     share = np.where(named, mass / np.where(named, total[owners], 1.0), 1.0)
@@ -158,6 +162,7 @@ def collect_candidates(
         by_form[1],
         log_priors[best],
         counts[order][best],
+        preferred[order][best],
         segment_sum(np.ones(len(order), dtype=np.float32), groups),
     )
     return best_first(pairs, pairs.base, limit)

@@ -94,10 +94,13 @@ def test_links_and_priors_equal_naive_counting(vocabulary, counts):
     records = build_records(entities_of(vocabulary), counts)
     expected = naive_links(vocabulary, counts)
     assert links_of(records) == expected
-    log_priors = iter(records.log_priors(smoothing=0.5))
-    for key, cid in links_of(records):
-        total = sum(n + 0.5 for (other, _), n in expected.items() if other == key)
-        assert np.exp(next(log_priors)) == pytest.approx((expected[key, cid] + 0.5) / total)
+    preferred = {(normalise_name(e.canonical_name), e.concept_id) for e in entities_of(vocabulary)}
+    weights = {link: n + (1.0 if link in preferred else 0.5) for link, n in expected.items()}
+    log_priors, is_preferred = iter(records.log_priors(smoothing=0.5)), records.name_is_preferred
+    for place, (key, cid) in enumerate(links_of(records)):
+        total = sum(weight for (other, _), weight in weights.items() if other == key)
+        assert np.exp(next(log_priors)) == pytest.approx(weights[key, cid] / total)
+        assert is_preferred[place] == ((key, cid) in preferred)
 
 
 @given(vocabularies, mention_counts)

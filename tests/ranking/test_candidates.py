@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_metric_el.kb.ranking import ENTITY_ROW, NAME_ROW, PROTOTYPE_ROW
-from spacy_metric_el.kb.records import build_records
+from spacy_metric_el.kb.records import PREFERENCE, build_records
 from spacy_metric_el.ranking.candidates import (
     VOCABULARY_MASS,
     Candidates,
@@ -63,7 +63,9 @@ def naive_masses(records, links, entities):
         for link in range(len(records.name_entities))
     }
     masses = {
-        link: n + (VOCABULARY_MASS if records.name_in_vocabulary[link] else 0)
+        link: n
+        + VOCABULARY_MASS * records.name_in_vocabulary[link]
+        + VOCABULARY_MASS * PREFERENCE * records.name_is_preferred[link]
         for link, n in left.items()
     }
     exists = {
@@ -83,14 +85,20 @@ def naive_candidates(found, records, prior_weight, masses_of):
             links = range(records.name_offsets[ref], records.name_offsets[ref + 1])
             total = sum(masses[link] for link in links)
             behind = [
-                (records.name_entities[link], masses[link] / total, left[link], ref)
+                (
+                    records.name_entities[link],
+                    masses[link] / total,
+                    left[link],
+                    ref,
+                    records.name_is_preferred[link],
+                )
                 for link in links
                 if masses[link] > 0
             ]
         else:
-            behind = [(ref, 1.0, 0, -1)] if exists[ref] else []
+            behind = [(ref, 1.0, 0, -1, False)] if exists[ref] else []
         similarity = min(max(similarity, 0.0), 1.0)
-        for entity, share, count, name in behind:
+        for entity, share, count, name, is_preferred in behind:
             base = similarity * math.exp(prior_weight * math.log(share))
             pair = runs[mention].setdefault(
                 int(entity), {"base": -1.0, "written": 0.0, "long": 0.0, "n_rows": 0}
@@ -101,6 +109,7 @@ def naive_candidates(found, records, prior_weight, masses_of):
             if base > pair["base"] + 1e-9:
                 pair |= {"base": base, "similarities": similarity, "names": name, "rows": row}
                 pair |= {"queries": query, "log_priors": math.log(share), "link_counts": count}
+                pair |= {"is_preferred": float(is_preferred)}
     return runs
 
 

@@ -78,6 +78,7 @@ def naive_row(mention, pair, run, records, evidence, own_count):
         "gap": candidates.similarities[pair] - max(candidates.similarities[i] for i in run),
         "log_rows": math.log(candidates.n_rows[pair]),
         "is_name": key is not None,
+        "is_preferred": key is not None and key == preferred_key(records, entity),
         "exact_written": is_exact[0],
         "exact_long": is_exact[1],
         "log_prior": log_prior,
@@ -97,6 +98,11 @@ def naive_row(mention, pair, run, records, evidence, own_count):
         "prototype_gap": mean - max(means) if has else -0.5,
         "label_agreement": agreement[pair],
     }
+
+
+def preferred_key(records, entity):
+    found = records.entity(entity)
+    return normalise_name(found.canonical_name) if records.entity_in_vocabulary[entity] else None
 
 
 @pytest.mark.parametrize("leaves_own_out", [False, True])
