@@ -102,9 +102,7 @@ class Errors(metaclass=_Coded):
     E306 = "{path}: not a .spacy file of annotated documents ({reason})."
     E307 = "There is nothing to search for: a text is empty."
     E308 = "{path}: the vectors were made by another encoder than this one. Give the pipeline that made them (--model MODEL), or build the knowledge base again with this one."
-    E309 = "--prototypes needs --model and --mentions: prototypes are made of training mentions, by an encoder."
     E310 = "{path}: none of the mentions read has a concept id, so there is nothing to evaluate."
-    E311 = "Prototypes need a radius of 0 or more and max_per_entity of 1 or more, but radius is {radius} and max_per_entity is {max_per_entity}."
     E312 = "GPU {gpu_id} cannot be used ({reason})."
     # Evaluation
     E350 = "recall@k needs whole numbers k of 1 or more, but k is {k}."
@@ -117,7 +115,6 @@ class Warnings(metaclass=_Coded):
     # fmt: off
     W001 = "The linker '{name}' was trained with training.accumulate_gradient = {value}. spaCy then sorts each batch by length and splits it, which tears clusters apart: set it to 1 and use smaller batches."
     W002 = "The knowledge base has no vectors of the present weights: {names} names are encoded."
-    W003 = "{count} prototypes of mentions were made by other weights and are dropped. Make them again: spacy metric-el kb build OUT SOURCE --model MODEL --mentions CORPUS."
     W004 = "{count} of {total} gold concepts are not in the knowledge base; their mentions teach nothing. First: {examples}."
     W005 = "{path}: the vectors could not be kept here ({reason}); they will be made again at the next load."
     W006 = "The knowledge base of the linker '{name}' lies in no folder, and with `carry_kb = false` the saved pipeline does not hold it. Save it with `linker.kb.to_disk(path)`, and load it with `linker.load_kb(path)`."

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from wasabi import Printer
 
 from ..errors import Errors, MetricELError
-from ._corpus import check_corpus, read_examples, read_mentions
+from ._corpus import check_corpus, read_mentions
 from ._summary import count_rows, describe_kb
 from ._util import kb_app, load_pipeline, shows_progress, use_device
 
@@ -61,13 +61,6 @@ def kb_build_cli(
             help="Pipeline that encodes the names, by path or package name; if not given, the first pipeline that loads the knowledge base does",
         ),
     ] = None,
-    prototypes: Annotated[
-        bool,
-        Opt(
-            "--prototypes/--no-prototypes",
-            help="Index clusters of the training mentions as well; needs --model and --mentions",
-        ),
-    ] = False,
     gpu_id: Annotated[int, Opt("--gpu-id", "-g", help="GPU id, or -1 for the CPU")] = -1,
 ) -> None:
     """
@@ -80,10 +73,8 @@ def kb_build_cli(
     $ spacy metric-el kb build hpo.kb hp.obo
     $ spacy metric-el kb build umls.kb umls.jsonl.gz hp.obo --mentions train.pubtator
     $ spacy metric-el kb build umls.kb umls.jsonl --mentions train.spacy \\
-        --model ./pipeline --prototypes
+        --model ./pipeline
     """
-    if prototypes and not (model and mentions):
-        raise MetricELError(Errors.E309)
     corpora = mentions or []
     use_device(gpu_id)
     _check_output(output)
@@ -96,9 +87,7 @@ def kb_build_cli(
     if pipeline is None:
         kb.to_disk(output)
     else:
-        n_prototypes = _write_encoded(kb, output, *pipeline, corpora if prototypes else [])
-        if prototypes:
-            msg.info(f"{n_prototypes:,} prototypes of training mentions")
+        _write_encoded(kb, output, *pipeline)
     msg.table(count_rows(describe_kb(output)))
     msg.good(f"Built {output}")
 
@@ -138,22 +127,14 @@ def _write_encoded(
     output: Path,
     nlp: "Language",
     linker: "MetricEntityLinker",
-    mentions: list[Path],
-) -> int:
-    """RETURNS (int): Number of prototypes of the mentions."""
+) -> None:
     from ..files import replaced_folder
-    from ..pipeline.prototypes import add_prototypes
 
-    count = 0
     with replaced_folder(output) as fresh:
         kb.to_disk(fresh)
         linker.load_kb(fresh, nlp=nlp, progress=shows_progress())
-        if mentions:
-            examples = chain.from_iterable(read_examples(nlp, path) for path in mentions)
-            count = add_prototypes(nlp, linker, examples, progress=shows_progress())
         # `load_kb` only warns where it cannot keep the vectors.
         linker.kb.to_disk(fresh)
-    return count
 
 
 def _show_concepts(

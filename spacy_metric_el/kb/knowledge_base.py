@@ -36,8 +36,7 @@ Candidate = tuple[str, float]
 class FaissKnowledgeBase:
     """Entities, their names, priors p(entity | name), and a FAISS index over rows.
 
-    A row is a name, an entity as a whole, or the prototype of a cluster of
-    mentions; an entity's score is its best row's.
+    A row is a name, or an entity as a whole; an entity's score is its best row's.
 
     records (Records): The vocabulary.
     vectors (RowVectors | None): Rows of one encoder; None until one has been over it.

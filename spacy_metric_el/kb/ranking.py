@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-NAME_ROW, ENTITY_ROW, PROTOTYPE_ROW = 0, 1, 2
-"""Kinds of row: a name, an entity as a whole, the prototype of a cluster of mentions."""
+NAME_ROW, ENTITY_ROW = 0, 1
+"""Kinds of row: a name, an entity as a whole."""
 
 
 class RowTargets(NamedTuple):
     """What each row of an index stands for.
 
-    kinds (np.ndarray): (n_rows,) uint8, `NAME_ROW`, `ENTITY_ROW` or `PROTOTYPE_ROW`.
+    kinds (np.ndarray): (n_rows,) uint8, `NAME_ROW` or `ENTITY_ROW`.
     refs (np.ndarray): (n_rows,) int32: a name for name rows, else an entity.
     name_offsets (np.ndarray): (n_names + 1,) int64, links of each name.
     name_entities (np.ndarray): (n_links,) int32, the entity of each link.

@@ -10,12 +10,12 @@ import numpy as np
 from ..errors import Errors, MetricELError
 from ..files import replaced_folder
 from .index import build_index, read_index
-from .ranking import ENTITY_ROW, NAME_ROW, PROTOTYPE_ROW
+from .ranking import ENTITY_ROW, NAME_ROW
 from .storage import MANIFEST, read_manifest, write_manifest
 
 INDEX_FILE = "index.faiss"
 ROWS_FILE = "rows.npz"
-KIND_NAMES = {NAME_ROW: "name", ENTITY_ROW: "entity", PROTOTYPE_ROW: "prototype"}
+KIND_NAMES = {NAME_ROW: "name", ENTITY_ROW: "entity"}
 
 
 @dataclass(frozen=True)
@@ -66,26 +66,6 @@ def make_row_vectors(
     """
     index = build_index(vectors, factory)
     return RowVectors(index, kinds.astype(np.uint8), refs.astype(np.int32), fingerprint)
-
-
-def with_rows(
-    vectors: RowVectors, new_vectors: np.ndarray, kind: int, refs: np.ndarray
-) -> RowVectors:
-    """Append rows of one kind. The index that is there is left as it is.
-
-    vectors (RowVectors): The rows so far.
-    new_vectors (np.ndarray): (n, width) float32, unit length, of the same encoder.
-    kind (int): Kind of the new rows, see `ranking`.
-    refs (np.ndarray): (n,) names or entities.
-    RETURNS (RowVectors): All rows, the new ones last.
-    """
-    # Not clone_index: the clone of a mapped index still views the file, and adding
-    # to a view aborts the process.
-    index = faiss.deserialize_index(faiss.serialize_index(vectors.index))
-    index.add(np.ascontiguousarray(new_vectors, dtype=np.float32))
-    kinds = np.concatenate((vectors.kinds, np.full(len(refs), kind, dtype=np.uint8)))
-    all_refs = np.concatenate((vectors.refs, np.asarray(refs, dtype=np.int32)))
-    return RowVectors(index, kinds, all_refs, vectors.fingerprint)
 
 
 def write_vectors(vectors: RowVectors, folder: Path) -> None:

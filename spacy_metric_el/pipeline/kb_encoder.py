@@ -7,7 +7,6 @@ weights have moved on.
 
 import logging
 import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from thinc.api import Model
 
-from ..errors import Errors, MetricELError, MetricELWarning, Warnings
+from ..errors import Errors, MetricELError, Warnings
 from ..model.encoder import encoder_input
 from ..model.fingerprint import fingerprint, probe
 from ..model.upstream import Upstream, has_weights
@@ -125,8 +124,7 @@ class KBEncoder:
     def open_kb(self, path: str | Path, *, reencode: bool, progress: bool) -> "FaissKnowledgeBase":
         """Open a knowledge base with vectors of the present weights.
 
-        path (str | Path): Its folder; keeps new vectors where that is possible and
-            no prototypes are lost.
+        path (str | Path): Its folder; keeps new vectors where that is possible.
         reencode (bool): Whether new vectors may be made.
         progress (bool): Whether to show a progress bar.
         RETURNS (FaissKnowledgeBase): The knowledge base.
@@ -140,10 +138,9 @@ class KBEncoder:
         if not reencode and not self._owns(kb, own := self.fingerprint()):
             found = stored.fingerprint if stored is not None else None
             raise MetricELError(Errors.E005.format(path=path, found=found, expected=own))
-        n_prototypes = _count_prototypes(kb)
         self.refresh(kb, progress=progress)
         if kb.vectors is not stored:
-            _keep_vectors(kb, n_prototypes)
+            _keep_vectors(kb)
         return kb
 
     def _owns(self, kb: "FaissKnowledgeBase", own: str) -> bool:
@@ -158,27 +155,17 @@ class KBEncoder:
 
         level = logging.WARNING if kb.records.n_names >= TOLD_FROM else logging.INFO
         logger.log(level, Warnings.W002.format(names=kb.records.n_names))
-        n_prototypes = _count_prototypes(kb)
-        if n_prototypes:
-            message = Warnings.W003.format(count=n_prototypes)
-            warnings.warn(message, MetricELWarning, stacklevel=4)
         entity_rows = self.cfg["entity_rows"]
         kb.vectors = encode_kb(self.names, kb, own, entity_rows=entity_rows, progress=progress)
 
 
-def _count_prototypes(kb: "FaissKnowledgeBase") -> int:
-    return kb.vectors.counts()["prototype"] if kb.vectors is not None else 0
-
-
-def _keep_vectors(kb: "FaissKnowledgeBase", n_prototypes: int) -> None:
-    """Store new vectors, where that is possible and nothing is lost."""
+def _keep_vectors(kb: "FaissKnowledgeBase") -> None:
+    """Store new vectors, where that is possible."""
     if kb.path is None:
         return
     try:
         if not os.access(kb.path, os.W_OK):
             raise PermissionError("the folder is read-only")
-        if n_prototypes:
-            raise PermissionError(f"{n_prototypes} prototypes of another encoder would be lost")
         kb.to_disk(kb.path)
     except OSError as err:
         logger.warning(Warnings.W005.format(path=kb.path, reason=err))

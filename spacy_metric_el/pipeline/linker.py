@@ -135,8 +135,7 @@ class MetricEntityLinker(TrainablePipe):
 
         path (str | Path): A folder made by `spacy metric-el kb build`.
         reencode (bool): Whether to encode the names if the stored vectors are
-            another encoder's; the result replaces them if the folder can be written,
-            unless prototypes would be lost.
+            another encoder's; the result replaces them if the folder can be written.
         nlp (Language | None): The pipeline that the linker stands in, where it has
             been moved to another one.
         progress (bool): Whether to show a progress bar.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from spacy.tokens import Doc
 
-from ..kb.ranking import PROTOTYPE_ROW
 from ..model.encoder import encoder_input
 from ..ranking.candidates import Candidates, Hits, OwnUsage, collect_candidates
 from ..ranking.features import MentionTexts
@@ -181,11 +180,10 @@ def find_candidates(
 
 
 def find_rows(kb: "FaissKnowledgeBase", mentions: EncodedMentions, search_rows: int) -> Hits:
-    """RETURNS (Hits): The nearest rows of each query, without those of prototypes: the ranker has its own."""
+    """RETURNS (Hits): The nearest rows of each query."""
     vectors = kb.require_vectors()
     similarities, rows = kb.search_rows(mentions.vectors, search_rows)
-    is_used = (rows >= 0) & (vectors.kinds[rows] != PROTOTYPE_ROW)
-    queries, columns = np.nonzero(is_used)
+    queries, columns = np.nonzero(rows >= 0)
     found = rows[queries, columns]
     return Hits(
         mentions.owners[queries],

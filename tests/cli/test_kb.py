@@ -91,24 +91,13 @@ def test_build_with_a_model_encodes(run, files, output):
     assert run("kb", "build", output, files.vocabulary, "--model", files.listener).exit_code == 0
     kb = FaissKnowledgeBase.from_disk(output)
     with_definition = sum(entity.definition is not None for entity in VOCABULARY)
-    expected = {"name": kb.records.n_names, "entity": with_definition, "prototype": 0}
+    expected = {"name": kb.records.n_names, "entity": with_definition}
     assert kb.vectors.counts() == expected
     assert (
         kb.vectors.fingerprint
         == FaissKnowledgeBase.from_disk(files.listener_kb).vectors.fingerprint
     )
     assert left_behind(output) == [output.name]
-
-
-def test_build_with_prototypes(run, files, output):
-    options = ["--mentions", files.train, "--model", files.listener, "--prototypes"]
-    result = run("kb", "build", output, files.vocabulary, *options)
-    assert result.exit_code == 0
-    FaissKnowledgeBase.verify(output)
-    counts = FaissKnowledgeBase.from_disk(output).vectors.counts()
-    # C01, C03, C77, C07 and C08 are mentioned.
-    assert counts["prototype"] >= 5
-    assert f"prototype {counts['prototype']}" in result.output
 
 
 def test_build_replaces_a_knowledge_base(run, files, encoded):
@@ -147,8 +136,6 @@ def test_build_that_fails_while_encoding_leaves_nothing(fails, files, output, tm
         ("E303", ["--model", "{no_linker}"]),
         ("E103", ["--mentions", "no_such.pubtator"]),
         ("E305", ["--mentions", "{vocabulary}"]),
-        ("E309", ["--prototypes"]),
-        ("E309", ["--prototypes", "--mentions", "{train}"]),
         ("E104", ["--format", "xls"]),
         ("E312", ["--gpu-id", "99"]),
     ],
@@ -186,7 +173,7 @@ def test_info_as_json(run, files, encoded):
     assert summary["names"] == 19
     assert summary["ambiguous_names"] == 3
     assert summary["definitions"] == 2
-    assert summary["vectors"]["rows"] == {"name": 19, "entity": 2, "prototype": 0}
+    assert summary["vectors"]["rows"] == {"name": 19, "entity": 2}
     assert summary["bytes"] == sum(summary["files"].values())
     assert summary["manifest"]["entities"] == len(VOCABULARY)
     assert summary["verified"] is False

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from spacy_metric_el.kb.ranking import (
     ENTITY_ROW,
     NAME_ROW,
-    PROTOTYPE_ROW,
     RowTargets,
     expand_rows,
     rank_entities,
@@ -24,9 +23,7 @@ def row_targets(draw):
     rows = draw(
         st.lists(
             st.tuples(st.just(NAME_ROW), st.integers(0, len(names) - 1))
-            | st.tuples(
-                st.sampled_from([ENTITY_ROW, PROTOTYPE_ROW]), st.integers(0, N_ENTITIES - 1)
-            ),
+            | st.tuples(st.just(ENTITY_ROW), st.integers(0, N_ENTITIES - 1)),
             min_size=1,
             max_size=6,
         )

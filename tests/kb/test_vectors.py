@@ -6,21 +6,20 @@ import pytest
 
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb.index import search_index
-from spacy_metric_el.kb.ranking import ENTITY_ROW, NAME_ROW, PROTOTYPE_ROW
+from spacy_metric_el.kb.ranking import ENTITY_ROW, NAME_ROW
 from spacy_metric_el.kb.storage import write_manifest
 from spacy_metric_el.kb.vectors import (
     INDEX_FILE,
     ROWS_FILE,
     make_row_vectors,
     read_vectors,
-    with_rows,
     write_vectors,
 )
 
 from .vocabulary import unit_vectors
 
-KINDS = np.asarray([NAME_ROW, NAME_ROW, NAME_ROW, ENTITY_ROW, PROTOTYPE_ROW, PROTOTYPE_ROW])
-REFS = np.asarray([0, 1, 2, 0, 1, 1])
+KINDS = np.asarray([NAME_ROW, NAME_ROW, NAME_ROW, ENTITY_ROW, ENTITY_ROW, ENTITY_ROW])
+REFS = np.asarray([0, 1, 2, 0, 1, 2])
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def code_of_reading(folder):
 
 
 def test_rows_are_counted_by_kind(vectors):
-    assert vectors.counts() == {"name": 3, "entity": 1, "prototype": 2}
+    assert vectors.counts() == {"name": 3, "entity": 3}
     assert (vectors.n_rows, vectors.width) == (6, 4)
     assert vectors.kinds.dtype == np.uint8
     assert vectors.refs.dtype == np.int32
@@ -114,19 +113,3 @@ def test_writing_again_replaces_vectors_that_are_mapped(vectors, folder):
     queries = unit_vectors(3, seed=1)
     expected = search_index(vectors.index, queries, 6)[0].tolist()
     assert search_index(mapped.index, queries, 6)[0].tolist() == expected
-
-
-@pytest.mark.parametrize("mapped", [True, False])
-def test_rows_are_appended_and_the_old_index_stays(vectors, folder, mapped):
-    start = read_vectors(folder) if mapped else vectors
-    new = unit_vectors(2, seed=3)
-    found = with_rows(start, new, PROTOTYPE_ROW, np.asarray([4, 2]))
-    assert found.kinds.tolist() == [*KINDS, PROTOTYPE_ROW, PROTOTYPE_ROW]
-    assert found.refs.tolist() == [*REFS, 4, 2]
-    assert found.fingerprint == "encoder 1"
-    assert (found.kinds.dtype, found.refs.dtype) == (np.uint8, np.int32)
-    queries = np.concatenate((unit_vectors(6), new))
-    assert search_index(found.index, queries, 1)[1].ravel().tolist() == list(range(8))
-    assert (start.n_rows, found.n_rows) == (6, 8)
-    write_vectors(found, folder)
-    assert read_vectors(folder).n_rows == 8

@@ -8,9 +8,7 @@ import spacy
 from spacy.tokens import Span
 
 from spacy_metric_el.errors import MetricELWarning
-from spacy_metric_el.kb import Entity, FaissKnowledgeBase
-from spacy_metric_el.kb.ranking import PROTOTYPE_ROW
-from spacy_metric_el.kb.vectors import with_rows
+from spacy_metric_el.kb import Entity
 from spacy_metric_el.learning.losses import PrototypeTriplet
 
 from ..util import LINKER, VOCABULARY, make_example, make_kb, make_nlp
@@ -106,20 +104,6 @@ def test_entity_rows_follow_the_setting(kb_folder):
         linker = nlp.get_pipe(LINKER)
         linker.load_kb(kb_folder)
         assert (linker.kb.vectors.counts()["entity"] > 0) == entity_rows
-
-
-def test_prototypes_of_another_encoder_stay_on_disk(kb_folder, caplog):
-    nlp, linker = ready()
-    linker.load_kb(kb_folder, nlp=nlp)
-    kb = linker.kb
-    row = linker.encode_names(["MI"])
-    kb.vectors = with_rows(kb.vectors, row, PROTOTYPE_ROW, np.asarray([0]))
-    kb.to_disk(kb_folder)
-    other = make_nlp(model={"seed": 7})
-    with pytest.warns(MetricELWarning, match="W003"):
-        other.get_pipe(LINKER).load_kb(kb_folder)
-    assert "W005" in caplog.text
-    assert FaissKnowledgeBase.from_disk(kb_folder).vectors.counts()["prototype"] == 1
 
 
 def test_place_of_the_knowledge_base_survives_its_absence(tmp_path, kb_folder):

@@ -10,7 +10,7 @@ import spacy
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_metric_el.errors import MetricELError, MetricELWarning
+from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb import FaissKnowledgeBase
 from spacy_metric_el.pipeline import encode_kb as encode_kb_module
 from spacy_metric_el.pipeline.linker import MetricEntityLinker
@@ -384,21 +384,6 @@ def test_entity_rows(kb_folder):
         linker.load_kb(kb_folder)
         assert linker.kb.vectors.counts()["entity"] == expected
         assert linker.kb.vectors.counts()["name"] == linker.kb.records.n_names
-
-
-def test_dropped_prototypes_warn(nlp, linker):
-    from spacy_metric_el.kb.ranking import PROTOTYPE_ROW
-    from spacy_metric_el.kb.vectors import make_row_vectors
-
-    width = linker.model.get_dim("nO")
-    kb = make_kb()
-    kb.vectors = make_row_vectors(
-        np.eye(1, width, dtype="float32"), np.asarray([PROTOTYPE_ROW]), np.asarray([0]), "other"
-    )
-    linker.set_kb(kb)
-    with pytest.warns(MetricELWarning, match=r"^\[W003\] 1 "):
-        linker.refresh_vectors()
-    assert kb.vectors.counts()["prototype"] == 0
 
 
 # --- what is refused ---

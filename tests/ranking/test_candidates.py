@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_metric_el.kb.ranking import ENTITY_ROW, NAME_ROW, PROTOTYPE_ROW
+from spacy_metric_el.kb.ranking import ENTITY_ROW, NAME_ROW
 from spacy_metric_el.kb.records import PREFERENCE, build_records
 from spacy_metric_el.ranking.candidates import (
     VOCABULARY_MASS,
@@ -29,9 +29,7 @@ def searches(draw):
     """Records, and rows found for mentions in any order, as tuples of `Hits`."""
     records = build_records(entities_of(draw(vocabularies)), draw(mention_counts))
     named = st.tuples(st.just(NAME_ROW), st.integers(0, records.n_names - 1))
-    whole = st.tuples(
-        st.sampled_from([ENTITY_ROW, PROTOTYPE_ROW]), st.integers(0, records.n_entities - 1)
-    )
+    whole = st.tuples(st.just(ENTITY_ROW), st.integers(0, records.n_entities - 1))
     hit = st.tuples(
         st.integers(0, N_MENTIONS - 1),
         st.integers(0, 9),
@@ -238,12 +236,13 @@ def test_what_only_the_own_document_says_is_no_evidence():
     assert np.exp(apart.log_priors).tolist() == pytest.approx([1.0, 0.5, 0.5])
 
 
-@pytest.mark.parametrize("kind", [ENTITY_ROW, PROTOTYPE_ROW])
-def test_a_concept_of_the_own_document_alone_is_no_candidate(kind):
+def test_a_concept_of_the_own_document_alone_is_no_candidate():
     used = [("flu", "C5"), ("cold", "C1")]
     records = build_records(ENTITIES, dict.fromkeys(used, 1))
     refs = [records.entity_index(cid) for _, cid in used]
-    hits = make_hits([(i, i, 50 + i, kind, ref, 0.9, True, True) for i, ref in enumerate(refs)])
+    hits = make_hits(
+        [(i, i, 50 + i, ENTITY_ROW, ref, 0.9, True, True) for i, ref in enumerate(refs)]
+    )
     own = own_usage(records, used)
     for usage, expected in ((None, [["C5"], ["C1"]]), (own, [[], ["C1"]])):
         found = collect_candidates(hits, records, 2, limit=9, prior_weight=0.0, own=usage)
