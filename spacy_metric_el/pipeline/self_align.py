@@ -1,6 +1,7 @@
 """Self-alignment: learning from the synonyms of a knowledge base, without annotated text."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def self_align(
     RAISES (MetricELError): E233 if no concept has two names or more.
     """
     name_context = linker.model.get_ref("head").attrs["name_context"]
-    update = _update_pipeline if name_context else _update_surface
+    update = partial(_update_pipeline, nlp) if name_context else _update_surface
     batches = synonym_batches(linker.kb.records, size=size, seed=seed)
     highest = learn_rate / linker.cfg["learn_rate_factor"]
     schedule: Any = warmup_linear(highest, max(1, int(WARM_UP * steps)), steps + 1)
@@ -69,7 +70,7 @@ def self_align(
         for _ in tqdm(range(steps), desc="Aligning synonyms", disable=not progress):
             # The schedule starts at 0, where a step would teach nothing.
             optimizer.step_schedules()
-            losses.append(update(nlp, linker, next(batches), optimizer, dropout))
+            losses.append(update(linker, next(batches), optimizer, dropout))
     finally:
         linker.cfg["memory_weight"] = memory_weight
     return float(np.mean(losses[-max(1, steps // 10) :])) if losses else 0.0
@@ -102,7 +103,6 @@ def synonym_batches(records: Records, *, size: int, seed: int) -> Iterator[list[
 
 
 def _update_surface(
-    nlp: Language,
     linker: "MetricEntityLinker",
     batch: Sequence[tuple[str, int]],
     optimizer: Optimizer,

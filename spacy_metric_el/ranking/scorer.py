@@ -36,7 +36,7 @@ class Scorer:
     hidden_width (int): Units of the hidden layer.
     """
 
-    def __init__(self, n_features: int, hidden_width: int = 32) -> None:
+    def __init__(self, n_features: int, hidden_width: int) -> None:
         self.n_features = n_features
         self.mean = np.zeros(n_features, dtype=np.float32)
         self.scale = np.ones(n_features, dtype=np.float32)
