@@ -286,7 +286,7 @@ def add_stage(stage: str, help: str, example: str = "") -> None:
 
         suffix = "" if seed is None else f"-seed{seed}"
         overrides = read_overrides(override, steps)
-        row = ConfiguredRow(config, stage, name=name or command + suffix, overrides=overrides)
+        row = ConfiguredRow(config, stage, name=(name or command) + suffix, overrides=overrides)
         progress = shows_progress()
         task = Task(kb, train, train_limit=train_limit, seed=seed or 0, progress=progress)
         measure(row, task, corpus, dev, output, limit)

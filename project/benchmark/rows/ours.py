@@ -21,6 +21,7 @@ from ..errors import BenchmarkError, Errors
 from ..mentions import Corpus, place_span
 from ..names import Candidates
 from ..task import TOP_K, Task, Training
+from ..wordpieces import local_weights
 
 BATCH_SIZE = 32
 """Documents that go through the pipeline together."""
@@ -208,9 +209,12 @@ class ConfiguredRow(LinkerRow):
             after initialization, and that.
         RAISES (MetricELError): E401 for a missing config, E411 for one that does not fit.
         """
-        linker = linker_block(read_config(self.config))
+        written = read_config(self.config)
+        linker = linker_block(written)
         train = str(task.train_path)
         overrides = {"paths.train": train, "paths.dev": train, "paths.kb": str(task.kb_path)}
+        if "transformer" in written["paths"]:
+            overrides["paths.transformer"] = local_weights(written["paths"]["transformer"])
         for key, value in self.overrides.items():
             first, _, rest = key.partition(".")
             overrides[f"{linker}.{rest}" if first == "linker" else key] = value

@@ -1,9 +1,11 @@
 """Rows that make their pipeline from the project's own config, made small."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import srsly
+from benchmark import wordpieces
 from benchmark.cli import app, find_test, read_overrides
 from benchmark.rows.ours import STAGES, ConfiguredRow
 from benchmark.runner import run_row
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 from spacy_metric_el.errors import MetricELError
 
 CONFIG = Path(__file__).resolve().parents[3] / "project" / "configs" / "cnn.cfg"
+TRANSFORMER = CONFIG.with_name("minilm.cfg")
 
 SMALL = {
     "components.tok2vec.model.width": 16,
@@ -62,6 +65,19 @@ def test_seed_and_limit_reach_the_config(kb_path, train_path):
     assert config["initialize"]["after_init"] is None
 
 
+@pytest.mark.parametrize("name", ["sentence-transformers/all-MiniLM-L6-v2", "other/model"])
+def test_weights_of_an_installed_package_are_preferred_to_a_hub(task, monkeypatch, tmp_path, name):
+    package = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(wordpieces, "find_spec", lambda package_name: package)
+    path = tmp_path / "minilm.cfg"
+    path.write_text(TRANSFORMER.read_text().replace("sentence-transformers/all-MiniLM-L6-v2", name))
+    row = ConfiguredRow(path, "trained", overrides={})
+    expected = str(tmp_path / "model") if name.endswith("all-MiniLM-L6-v2") else name
+    assert row.configure(task)[0]["paths"]["transformer"] == expected
+    row = ConfiguredRow(path, "trained", overrides={"paths.transformer": "mine"})
+    assert row.configure(task)[0]["paths"]["transformer"] == "mine"
+
+
 def test_bad_configs(task, tmp_path):
     with pytest.raises(MetricELError, match="E401"):
         ConfiguredRow(tmp_path / "no.cfg", "trained").train(task)
@@ -94,4 +110,7 @@ def test_command(kb_path, train_path, dev_path, tmp_path):
     assert result.exit_code == 0, result.output
     measures = srsly.read_json(tmp_path / "small" / "ours-untrained-seed2.json")
     assert measures["settings"]["seed"] == 2
+    result = CliRunner().invoke(app, [*run, "--name", "mine", "--limit", "1"])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "small" / "mine-seed2.json").is_file()
     assert measures["test"] == str(dev_path)
