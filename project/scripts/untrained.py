@@ -1,6 +1,7 @@
 """Save the pipeline that `spacy train` would start from, with its knowledge base encoded."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from spacy.training.initialize import init_nlp
@@ -8,9 +9,18 @@ from spacy.util import load_config
 from wasabi import msg
 
 
-def main(config: Path, kb: Path, train: Path, dev: Path, output: Path) -> None:
+def main(
+    config: Path,
+    kb: Path,
+    train: Path,
+    dev: Path,
+    output: Path,
+    transformer: Annotated[str, typer.Option(help="What the config calls paths.transformer")] = "",
+) -> None:
     """Initialize CONFIG with the knowledge base KB and the corpora TRAIN and DEV; save to OUTPUT."""
     overrides = {"paths.kb": str(kb), "paths.train": str(train), "paths.dev": str(dev)}
+    if transformer:
+        overrides["paths.transformer"] = transformer
     nlp = init_nlp(load_config(config, overrides=overrides))
     nlp.get_pipe("metric_entity_linker").load_kb(kb)
     output.parent.mkdir(parents=True, exist_ok=True)
