@@ -1,11 +1,6 @@
 """A vocabulary and two corpora, small enough to follow by hand."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "project"))
 
 from spacy_metric_el.kb import FaissKnowledgeBase
 from spacy_metric_el.kb.knowledge_base import count_mentions
