@@ -3,8 +3,13 @@
 import string
 
 import pytest
+from hypothesis import settings
 
 from .util import VOCABULARY, make_kb
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture

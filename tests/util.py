@@ -145,6 +145,11 @@ def make_kb(entities=VOCABULARY):
     return FaissKnowledgeBase.from_entities(entities)
 
 
+def make_records(entities, counts=None):
+    """RETURNS (Records): The tables of a vocabulary."""
+    return FaissKnowledgeBase.from_entities(entities, counts).records
+
+
 def has_kb(linker):
     """RETURNS (bool): False if a linker says (E001) that it has no knowledge base."""
     try:

@@ -1,4 +1,4 @@
-"""A concept of a vocabulary: scispaCy's record, and how one is tidied."""
+"""A concept of a vocabulary: scispaCy's record, how one is tidied, and two become one."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from scispacy.linking_utils import Entity
 
 from ..errors import Errors, MetricELError
 
-__all__ = ["Entity", "clean_entity", "unique_texts"]
+__all__ = ["Entity", "clean_entity", "merge_two", "unique_texts"]
 
 
 def unique_texts(texts: Iterable[str]) -> list[str]:
@@ -37,3 +37,12 @@ def clean_entity(entity: Entity) -> Entity:
         raise MetricELError(Errors.E102.format(concept=concept_id, missing="name"))
     definition = (entity.definition or "").strip() or None
     return Entity(concept_id, aliases[0], aliases, unique_texts(entity.types), definition)
+
+
+def merge_two(first: Entity, second: Entity) -> Entity:
+    """RETURNS (Entity): Two records of a concept as one, not yet tidied; the first one's name and definition win."""
+    return first._replace(
+        aliases=[*first.aliases, *second.aliases],
+        types=[*first.types, *second.types],
+        definition=first.definition or second.definition,
+    )

@@ -21,7 +21,6 @@ from .records import (
     NAMES_FILE,
     MentionCounts,
     Records,
-    build_records,
     open_records,
     write_records,
 )
@@ -72,7 +71,33 @@ class FaissKnowledgeBase:
         RETURNS (FaissKnowledgeBase): Without vectors.
         RAISES (MetricELError): E130, E131.
         """
-        return cls(build_records(entities, counts), meta=meta)
+        return cls.from_sources([entities], counts, merge=False, meta=meta)
+
+    @classmethod
+    def from_sources(
+        cls,
+        sources: Iterable[Iterable[Entity]],
+        counts: MentionCounts | None = None,
+        *,
+        meta: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> "FaissKnowledgeBase":
+        """Build the records of a knowledge base from streams, in bounded memory.
+
+        sources (Iterable[Iterable[Entity]]): The concepts of each source; those of
+            several are merged by their ids.
+        counts (MentionCounts | None): How often a text was linked to a concept id.
+        meta (dict[str, Any] | None): Free text for the manifest.
+        settings (Any): `memory`, `merge` and `progress`; see `build_tables`.
+        RETURNS (FaissKnowledgeBase): Without vectors.
+        RAISES (MetricELError): E102, E130, E131.
+        """
+        from .building import build_tables
+
+        with tempfile.TemporaryDirectory(prefix="metric-el-build-") as folder:
+            # The maps stay valid after their files' names are gone.
+            records = build_tables(sources, counts, folder=Path(folder), **settings)
+        return cls(records, meta=meta)
 
     def __len__(self) -> int:
         return self.records.n_entities

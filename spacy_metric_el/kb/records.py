@@ -7,16 +7,15 @@ whether the vocabulary itself gives the concept that name.
 """
 
 import hashlib
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from ..errors import Errors, MetricELError
 from ..names import normalise_name
-from .entity import Entity, clean_entity
+from .entity import Entity
 
 ENTITIES_FILE = "entities.arrow"
 NAMES_FILE = "names.arrow"
@@ -24,7 +23,7 @@ NAMES_FILE = "names.arrow"
 PREFERENCE = 1.0
 """How much more a canonical name speaks for its entity than an alias does."""
 
-_ENTITY_SCHEMA = pa.schema(
+ENTITY_SCHEMA = pa.schema(
     [
         ("concept_id", pa.large_string()),
         ("canonical_name", pa.large_string()),
@@ -36,7 +35,7 @@ _ENTITY_SCHEMA = pa.schema(
         ("id_record", pa.int32()),
     ]
 )
-_NAME_SCHEMA = pa.schema(
+NAME_SCHEMA = pa.schema(
     [
         ("key", pa.large_string()),
         ("name", pa.large_string()),
@@ -48,16 +47,14 @@ _NAME_SCHEMA = pa.schema(
     ]
 )
 
-_LINK_COLUMNS = ("entities", "counts", "in_vocabulary", "preferred")
-
 MentionCounts = Mapping[tuple[str, str], int]
 
 
 class Records:
     """The vocabulary: entities, their names, and how often each name meant which.
 
-    entities (pa.Table): As `_ENTITY_SCHEMA`, one chunk a column.
-    names (pa.Table): As `_NAME_SCHEMA`, one chunk a column.
+    entities (pa.Table): As `ENTITY_SCHEMA`, one chunk a column.
+    names (pa.Table): As `NAME_SCHEMA`, one chunk a column.
     """
 
     def __init__(self, entities: pa.Table, names: pa.Table) -> None:
@@ -186,51 +183,6 @@ class Records:
         return self.names["name"].slice(start, end - start).to_pylist()
 
 
-def build_records(entities: Iterable[Entity], counts: MentionCounts | None = None) -> Records:
-    """Sort entities and names into tables.
-
-    entities (Iterable[Entity]): With concept ids that differ.
-    counts (MentionCounts | None): How often a text was linked to a concept id in a
-        training corpus. Texts become names of their concepts; concepts that
-        `entities` lacks are added, with their most frequent text as canonical name.
-    RETURNS (Records): The tables, in memory.
-    RAISES (MetricELError): E130 for a concept id that comes twice, E131 if there is
-        no entity at all.
-    """
-    by_id: dict[str, Entity] = {}
-    for entity in map(clean_entity, entities):
-        if entity.concept_id in by_id:
-            raise MetricELError(Errors.E130.format(concept_id=entity.concept_id))
-        by_id[entity.concept_id] = entity
-    links: dict[str, dict[str, int]] = {}
-    spelling: dict[str, str] = {}
-    # Sorted, so that the order of the sources does not decide how a shared name is written.
-    for _, entity in sorted(by_id.items()):
-        for alias in entity.aliases:
-            key = normalise_name(alias)
-            links.setdefault(key, {}).setdefault(entity.concept_id, 0)
-            spelling.setdefault(key, alias)
-    in_vocabulary = {(key, cid) for key, concepts in links.items() for cid in concepts}
-    preferred = {(normalise_name(entity.canonical_name), cid) for cid, entity in by_id.items()}
-    used: dict[str, list[tuple[int, str]]] = {}
-    for (text, concept_id), count in sorted((counts or {}).items()):
-        key, text = normalise_name(text), " ".join(text.split())
-        if not key:
-            continue
-        concepts = links.setdefault(key, {})
-        concepts[concept_id] = concepts.get(concept_id, 0) + count
-        spelling.setdefault(key, text)
-        if concept_id not in by_id:
-            used.setdefault(concept_id, []).append((-count, text))
-    for concept_id, texts in used.items():
-        names = [text for _, text in sorted(texts)]
-        by_id[concept_id] = clean_entity(Entity(concept_id, names[0], names))
-    if not by_id:
-        raise MetricELError(Errors.E131)
-    names_of_concepts = _name_table(by_id, links, spelling, in_vocabulary, preferred)
-    return Records(_entity_table(by_id), names_of_concepts)
-
-
 def write_records(records: Records, folder: Path) -> None:
     """Write both tables into a folder."""
     for table, name in ((records.entities, ENTITIES_FILE), (records.names, NAMES_FILE)):
@@ -252,7 +204,7 @@ def open_records(buffers: Mapping[str, pa.Buffer]) -> Records:
         pa.ipc.open_file(pa.BufferReader(buffers[name])).read_all()
         for name in (ENTITIES_FILE, NAMES_FILE)
     ]
-    for table, schema in zip(tables, (_ENTITY_SCHEMA, _NAME_SCHEMA), strict=True):
+    for table, schema in zip(tables, (ENTITY_SCHEMA, NAME_SCHEMA), strict=True):
         if table.schema != schema:
             raise pa.ArrowInvalid("the columns are those of another version")
     return Records(*tables)
@@ -261,49 +213,6 @@ def open_records(buffers: Mapping[str, pa.Buffer]) -> Records:
 def stable_hash(text: str) -> int:
     """RETURNS (int): 64 bits, the same in every process and on every machine."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf8"), digest_size=8).digest(), "little")
-
-
-def _entity_table(by_id: Mapping[str, Entity]) -> pa.Table:
-    entities = [by_id[concept_id] for concept_id in sorted(by_id)]
-    hashes = np.fromiter(
-        (stable_hash(entity.concept_id) for entity in entities), dtype=np.uint64, count=len(by_id)
-    )
-    order = np.argsort(hashes, kind="stable")
-    columns = [[getattr(entity, name) for entity in entities] for name in Entity._fields]
-    arrays = [
-        pa.array(column, field.type) for column, field in zip(columns, _ENTITY_SCHEMA, strict=False)
-    ]
-    arrays += [pa.array(hashes[order]), pa.array(order.astype(np.int32))]
-    return pa.Table.from_arrays(arrays, schema=_ENTITY_SCHEMA)
-
-
-def _name_table(
-    by_id: Mapping[str, Entity],
-    links: Mapping[str, Mapping[str, int]],
-    spelling: Mapping[str, str],
-    in_vocabulary: Container[tuple[str, str]],
-    preferred: Container[tuple[str, str]],
-) -> pa.Table:
-    record = {concept_id: i for i, concept_id in enumerate(sorted(by_id))}
-    hashed = sorted((stable_hash(key), key) for key in links)
-    keys = [key for _, key in hashed]
-    linked = [
-        sorted(
-            (record[cid], count, (key, cid) in in_vocabulary, (key, cid) in preferred)
-            for cid, count in links[key].items()
-        )
-        for key in keys
-    ]
-    arrays = [
-        pa.array(keys, pa.large_string()),
-        pa.array([spelling[key] for key in keys], pa.large_string()),
-        pa.array(np.asarray([value for value, _ in hashed], dtype=np.uint64)),
-    ]
-    arrays += [
-        pa.array([[link[i] for link in row] for row in linked], _NAME_SCHEMA.field(column).type)
-        for i, column in enumerate(_LINK_COLUMNS)
-    ]
-    return pa.Table.from_arrays(arrays, schema=_NAME_SCHEMA)
 
 
 def _column(table: pa.Table, name: str) -> pa.Array:

@@ -142,7 +142,7 @@ def test_recall_at_refuses_k_below_one(k):
     assert error.value.code == "E350"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(mentions=some_mentions, seed=st.integers(0, 99))
 def test_bootstrap_is_determined_by_seed_and_documents(mentions, seed):
     interval = bootstrap_interval(mentions, samples=50, seed=seed)

@@ -8,19 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_metric_el.errors import MetricELError
+from spacy_metric_el.kb import building as building_module
 from spacy_metric_el.kb import records as records_module
 from spacy_metric_el.kb.entity import Entity
 from spacy_metric_el.kb.records import (
     ENTITIES_FILE,
     NAMES_FILE,
     Records,
-    build_records,
     open_records,
     stable_hash,
     write_records,
 )
 from spacy_metric_el.names import normalise_name
 
+from ..util import make_records
 from .vocabulary import COUNTS, ENTITIES, entities_of, mention_counts, vocabularies
 
 
@@ -52,7 +53,7 @@ def files_of(records, folder):
 
 
 def test_entities_come_in_the_order_of_concept_ids():
-    records = build_records(ENTITIES)
+    records = make_records(ENTITIES)
     entities = list(records.iter_entities())
     assert [entity.concept_id for entity in entities] == ["C1", "C2", "C3", "C4"]
     assert entities[0] == Entity(
@@ -68,7 +69,7 @@ def test_entities_come_in_the_order_of_concept_ids():
 
 
 def test_names_come_in_the_order_of_their_hashes():
-    records = build_records(ENTITIES, COUNTS)
+    records = make_records(ENTITIES, COUNTS)
     hashes = records.names["hash"].to_pylist()
     assert hashes == sorted(hashes)
     assert hashes == [stable_hash(key) for key in records.names["key"].to_pylist()]
@@ -76,12 +77,12 @@ def test_names_come_in_the_order_of_their_hashes():
 
 def test_the_order_of_the_input_changes_no_byte_on_disk(tmp_path):
     all_counts = {**COUNTS, ("grippe", "C5"): 1, ("Grippe", "C5"): 1, ("GRIPPE", "C1"): 1}
-    expected = files_of(build_records(ENTITIES, all_counts), tmp_path / "expected")
+    expected = files_of(make_records(ENTITIES, all_counts), tmp_path / "expected")
     for seed in range(5):
         entities, counts = list(ENTITIES), list(all_counts.items())
         random.Random(seed).shuffle(entities)
         random.Random(seed).shuffle(counts)
-        assert files_of(build_records(entities, dict(counts)), tmp_path / "found") == expected
+        assert files_of(make_records(entities, dict(counts)), tmp_path / "found") == expected
 
 
 def test_the_hash_of_a_name_never_changes():
@@ -91,7 +92,7 @@ def test_the_hash_of_a_name_never_changes():
 
 @given(vocabularies, mention_counts)
 def test_links_and_priors_equal_naive_counting(vocabulary, counts):
-    records = build_records(entities_of(vocabulary), counts)
+    records = make_records(entities_of(vocabulary), counts)
     expected = naive_links(vocabulary, counts)
     assert links_of(records) == expected
     preferred = {(normalise_name(e.canonical_name), e.concept_id) for e in entities_of(vocabulary)}
@@ -105,7 +106,7 @@ def test_links_and_priors_equal_naive_counting(vocabulary, counts):
 
 @given(vocabularies, mention_counts)
 def test_names_of_entities_are_the_inverse_of_entities_of_names(vocabulary, counts):
-    records = build_records(entities_of(vocabulary), counts)
+    records = make_records(entities_of(vocabulary), counts)
     offsets, names = records.entity_offsets, records.entity_names
     found = {
         (int(name), entity)
@@ -123,7 +124,7 @@ def test_names_of_entities_are_the_inverse_of_entities_of_names(vocabulary, coun
 
 @given(vocabularies, mention_counts)
 def test_what_the_vocabulary_has_itself_equals_a_loop(vocabulary, counts):
-    records = build_records(entities_of(vocabulary), counts)
+    records = make_records(entities_of(vocabulary), counts)
     given_links = set(naive_links(vocabulary, {}))
     found = dict(zip(links_of(records), records.name_in_vocabulary.tolist(), strict=True))
     assert found == {link: link in given_links for link in naive_links(vocabulary, counts)}
@@ -133,7 +134,7 @@ def test_what_the_vocabulary_has_itself_equals_a_loop(vocabulary, counts):
 
 @given(vocabularies, mention_counts)
 def test_mentions_of_entities_equal_naive_counting(vocabulary, counts):
-    records = build_records(entities_of(vocabulary), counts)
+    records = make_records(entities_of(vocabulary), counts)
     expected = defaultdict(int)
     for (_, cid), count in counts.items():
         expected[cid] += count
@@ -147,8 +148,9 @@ def test_mentions_of_entities_equal_naive_counting(vocabulary, counts):
 def test_lookups_hit_and_miss_even_if_all_hashes_collide(collide, vocabulary):
     with pytest.MonkeyPatch.context() as patch:
         if collide:
-            patch.setattr(records_module, "stable_hash", lambda text: 7)
-        records = build_records(entities_of(vocabulary))
+            for module in (records_module, building_module):
+                patch.setattr(module, "stable_hash", lambda text: 7)
+        records = make_records(entities_of(vocabulary))
         ids = [entity.concept_id for entity in records.iter_entities()]
         assert [records.entity_index(cid) for cid in ids] == list(range(len(ids)))
         for cid, aliases in vocabulary.items():
@@ -163,7 +165,7 @@ def test_lookups_hit_and_miss_even_if_all_hashes_collide(collide, vocabulary):
 
 @pytest.mark.parametrize("text", ["cold", "COLD", "  Cold\n", "ｃｏｌｄ"])
 def test_names_are_looked_up_in_their_normal_form(text):
-    records = build_records(ENTITIES)
+    records = make_records(ENTITIES)
     name = records.name_index(text)
     assert records.names["key"][name].as_py() == "cold"
     bearers = records.name_entities[slice(*records.name_offsets[name : name + 2])]
@@ -171,7 +173,7 @@ def test_names_are_looked_up_in_their_normal_form(text):
 
 
 def test_names_are_kept_as_the_first_concept_writes_them():
-    names = build_records(ENTITIES, COUNTS).name_texts()
+    names = make_records(ENTITIES, COUNTS).name_texts()
     assert sorted(names) == [
         "Cold",
         "Cold temperature",
@@ -187,21 +189,21 @@ def test_names_are_kept_as_the_first_concept_writes_them():
 
 def test_concepts_of_the_corpus_alone_are_added_under_their_most_frequent_text():
     counts = {("flu", "C0"): 2, ("Influenza\n A", "C0"): 3, (" \n", "C8"): 9, ("grippe", "C0"): 2}
-    records = build_records(ENTITIES, counts)
+    records = make_records(ENTITIES, counts)
     assert records.entity(0) == Entity("C0", "Influenza A", ["Influenza A", "flu", "grippe"])
     assert records.entity_index("C8") == -1
     assert records.name_texts(records.name_index("influenza a"))[0] == "Influenza A"
 
 
 def test_texts_of_the_corpus_become_names_but_not_aliases():
-    records = build_records(ENTITIES, {("runny nose", "C1"): 2})
+    records = make_records(ENTITIES, {("runny nose", "C1"): 2})
     assert links_of(records)["runny nose", "C1"] == 2
     assert "runny nose" not in records.entity(0).aliases
 
 
 def test_the_same_concept_twice_is_refused():
     with pytest.raises(MetricELError) as error:
-        build_records([*ENTITIES, Entity(" C3 ", "Infarct", [])])
+        make_records([*ENTITIES, Entity(" C3 ", "Infarct", [])])
     assert error.value.code == "E130"
     assert "'C3'" in str(error.value)
 
@@ -209,16 +211,16 @@ def test_the_same_concept_twice_is_refused():
 @pytest.mark.parametrize("counts", [None, {}, {(" ", "C1"): 2}])
 def test_no_concept_at_all_is_refused(counts):
     with pytest.raises(MetricELError) as error:
-        build_records([], counts)
+        make_records([], counts)
     assert error.value.code == "E131"
 
 
 def test_records_of_counts_alone():
-    assert build_records([], {("flu", "C1"): 1}).entity(0).aliases == ["flu"]
+    assert make_records([], {("flu", "C1"): 1}).entity(0).aliases == ["flu"]
 
 
 def test_mapped_tables_equal_those_in_memory(tmp_path):
-    records = build_records(ENTITIES, COUNTS)
+    records = make_records(ENTITIES, COUNTS)
     write_records(records, tmp_path)
     files = (ENTITIES_FILE, NAMES_FILE)
     mapped = open_records({f: pa.memory_map(str(tmp_path / f)).read_buffer() for f in files})
@@ -240,7 +242,7 @@ def buffers_of(records, folder):
 @pytest.mark.parametrize("table", ["entities", "names"])
 @pytest.mark.parametrize("change", ["less", "more", "other type"])
 def test_tables_of_another_version_are_refused(tmp_path, table, change):
-    records = build_records(ENTITIES, COUNTS)
+    records = make_records(ENTITIES, COUNTS)
     tables = {"entities": records.entities, "names": records.names}
     last, values = tables[table].column_names[-1], tables[table].columns[-1]
     changed = tables[table].drop_columns([last])
@@ -256,6 +258,6 @@ def test_tables_of_another_version_are_refused(tmp_path, table, change):
 
 @given(start=st.integers(0, 9), length=st.integers(0, 9))
 def test_name_texts_of_a_stretch(start, length):
-    records = build_records(ENTITIES, COUNTS)
+    records = make_records(ENTITIES, COUNTS)
     stretch = records.name_texts()[start : start + length]
     assert records.name_texts(start, min(start + length, records.n_names)) == stretch

@@ -10,10 +10,11 @@ from thinc.api import registry as thinc_registry
 
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb.entity import Entity
-from spacy_metric_el.kb.records import build_records
 from spacy_metric_el.learning.clusters import Clusters
 from spacy_metric_el.learning.losses import LinkingBatch, PrototypeTriplet, prototype_triplet
 from spacy_metric_el.learning.mining import make_pool
+
+from ..util import make_records
 
 WIDTH = 5
 
@@ -100,7 +101,7 @@ def finite_differences(function, array, step=1e-5):
     return gradient
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds, st.fixed_dictionaries(settings_of_losses))
 def test_the_gradients_equal_finite_differences(seed, config):
     batch, clusters = random_batch(seed)
@@ -259,7 +260,7 @@ def test_the_gradient_of_a_mention_on_its_name_does_not_explode():
 
 def test_the_hard_negative_never_shares_the_gold_entity():
     vocabulary = {"C1": ["cold", "rhinitis"], "C2": ["cold", "chill"], "C3": ["fever"]}
-    records = build_records(Entity(c, names[0], names) for c, names in vocabulary.items())
+    records = make_records(Entity(c, names[0], names) for c, names in vocabulary.items())
     names = np.arange(records.n_names)
     pool = make_pool(records, np.asarray([0, 1, 2]), names)
     rng = np.random.default_rng(0)

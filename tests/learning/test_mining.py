@@ -3,13 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_metric_el.kb.entity import Entity
-from spacy_metric_el.kb.records import build_records
 from spacy_metric_el.learning.mining import (
     entities_sharing_names,
     leave_own_name_out,
     make_pool,
     sample_names,
 )
+
+from ..util import make_records
 
 concept_ids = st.sampled_from([f"C{i}" for i in range(7)])
 some_names = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=4)
@@ -19,7 +20,7 @@ some_names = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=4)
 def vocabularies(draw):
     """Records, with the names of each entity and the entities of each name as sets."""
     vocabulary = draw(st.dictionaries(concept_ids, some_names, min_size=1))
-    records = build_records(Entity(cid, names[0], names) for cid, names in vocabulary.items())
+    records = make_records(Entity(cid, names[0], names) for cid, names in vocabulary.items())
     names_of = [
         {records.name_index(name) for name in vocabulary[cid]} for cid in sorted(vocabulary)
     ]
@@ -57,7 +58,7 @@ def test_sampled_names_are_distinct_names_of_the_entities(vocabulary, per_entity
 
 
 def test_every_name_is_sampled_at_some_time():
-    records = build_records([Entity("C1", "a", list("abcde")), Entity("C2", "f", ["f"])])
+    records = make_records([Entity("C1", "a", list("abcde")), Entity("C2", "f", ["f"])])
     rng = np.random.default_rng(0)
     first = np.zeros(1, dtype=np.int64)
     draws = [sample_names(records, first, 2, rng).tolist() for _ in range(60)]
@@ -90,7 +91,7 @@ def test_make_pool_equals_a_loop(vocabulary, data):
 def test_a_name_of_a_concept_with_a_shared_name_is_not_safe():
     # C1 and C2 share "b"; C2 and C3 share "c"; C4 stands apart.
     vocabulary = {"C1": "ab", "C2": "bc", "C3": "cd", "C4": "e"}
-    records = build_records(Entity(cid, names[0], list(names)) for cid, names in vocabulary.items())
+    records = make_records(Entity(cid, names[0], list(names)) for cid, names in vocabulary.items())
     names = np.asarray([records.name_index(name) for name in "abcde"])
     pool = make_pool(records, np.asarray([0, 3]), names)
     assert pool.bears[0].tolist() == [True, True, False, False, False]

@@ -57,7 +57,7 @@ def naive_grouped(texts, min_size=2, max_size=5):
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TEXTS, st.integers(1, 4), st.integers(0, 4))
 def test_same_windows_as_a_loop(texts, min_size, more):
     texts = [normalise_name(text) for text in texts]
@@ -66,7 +66,7 @@ def test_same_windows_as_a_loop(texts, min_size, more):
 
 
 @given(TEXTS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_owners_rise_and_no_window_reaches_into_another_text(texts):
     texts = [normalise_name(text) for text in texts]
     _, owners = hash_ngrams(texts)

@@ -152,7 +152,7 @@ def test_no_names():
 
 
 @given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 120))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_length_batches(lengths, max_size):
     batches = length_batches(lengths, max_size)
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))

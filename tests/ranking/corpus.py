@@ -6,13 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from spacy_metric_el.kb.ranking import ENTITY_ROW, NAME_ROW
-from spacy_metric_el.kb.records import build_records
 from spacy_metric_el.ranking.candidates import Hits, OwnUsage, collect_candidates
 from spacy_metric_el.ranking.counts import count_pairs
 from spacy_metric_el.ranking.features import MentionTexts
 from spacy_metric_el.ranking.labels import learn_labels
 from spacy_metric_el.ranking.prototypes import Prototypes, own_mentions
 from spacy_metric_el.ranking.ranker import MentionTable, Own
+
+from ..util import make_records
 
 PRIOR_WEIGHT = 0.1
 WIDTH = 8
@@ -31,7 +32,7 @@ class Mention(NamedTuple):
 
 def records_of(entities, mentions):
     """RETURNS (Records): The vocabulary, with the mentions counted."""
-    return build_records(entities, Counter((m.text, m.concept_id) for m in mentions))
+    return make_records(entities, Counter((m.text, m.concept_id) for m in mentions))
 
 
 def table_of(mentions):

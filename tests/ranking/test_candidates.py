@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_metric_el.kb.ranking import ENTITY_ROW, NAME_ROW
-from spacy_metric_el.kb.records import PREFERENCE, build_records
+from spacy_metric_el.kb.records import PREFERENCE
 from spacy_metric_el.ranking.candidates import (
     VOCABULARY_MASS,
     Candidates,
@@ -19,6 +19,7 @@ from spacy_metric_el.ranking.candidates import (
 from spacy_metric_el.ranking.counts import PairCounts, count_pairs
 
 from ..kb.vocabulary import COUNTS, ENTITIES, entities_of, mention_counts, vocabularies
+from ..util import make_records
 
 N_MENTIONS = 3
 N_DOCUMENTS = 2
@@ -27,7 +28,7 @@ N_DOCUMENTS = 2
 @st.composite
 def searches(draw):
     """Records, and rows found for mentions in any order, as tuples of `Hits`."""
-    records = build_records(entities_of(draw(vocabularies)), draw(mention_counts))
+    records = make_records(entities_of(draw(vocabularies)), draw(mention_counts))
     named = st.tuples(st.just(NAME_ROW), st.integers(0, records.n_names - 1))
     whole = st.tuples(st.just(ENTITY_ROW), st.integers(0, records.n_entities - 1))
     hit = st.tuples(
@@ -212,7 +213,7 @@ def own_usage(records, used):
 
 
 def test_frequent_meanings_of_a_name_come_first():
-    records = build_records(ENTITIES, COUNTS)
+    records = make_records(ENTITIES, COUNTS)
     hits = named_hits(records, "cold", "MI")
     found = collect_candidates(hits, records, 3, limit=9, prior_weight=1.0)
     assert ids_of(found, records) == [["C1", "C2"], ["C3", "C4"], []]
@@ -224,7 +225,7 @@ def test_frequent_meanings_of_a_name_come_first():
 def test_what_only_the_own_document_says_is_no_evidence():
     counts = {("runny nose", "C1"): 1, ("flu", "C5"): 1, ("grippe", "C6"): 2, ("cold", "C5"): 1}
     used = [("runny nose", "C1"), ("flu", "C5"), ("grippe", "C6"), ("cold", "C5")]
-    records = build_records(ENTITIES, counts)
+    records = make_records(ENTITIES, counts)
     hits = named_hits(records, *(text for text, _ in used))
     together = collect_candidates(hits, records, 4, limit=9, prior_weight=1.0)
     assert ids_of(together, records) == [["C1"], ["C5"], ["C6"], ["C5", "C1", "C2"]]
@@ -238,7 +239,7 @@ def test_what_only_the_own_document_says_is_no_evidence():
 
 def test_a_concept_of_the_own_document_alone_is_no_candidate():
     used = [("flu", "C5"), ("cold", "C1")]
-    records = build_records(ENTITIES, dict.fromkeys(used, 1))
+    records = make_records(ENTITIES, dict.fromkeys(used, 1))
     refs = [records.entity_index(cid) for _, cid in used]
     hits = make_hits(
         [(i, i, 50 + i, ENTITY_ROW, ref, 0.9, True, True) for i, ref in enumerate(refs)]
@@ -251,7 +252,7 @@ def test_a_concept_of_the_own_document_alone_is_no_candidate():
 
 
 def test_no_mentions_and_no_rows():
-    records = build_records(ENTITIES)
+    records = make_records(ENTITIES)
     for n in (0, 2):
         found = collect_candidates(make_hits([]), records, n, limit=9, prior_weight=0.1)
         assert found.offsets.tolist() == [0] * (n + 1)
@@ -260,7 +261,7 @@ def test_no_mentions_and_no_rows():
 
 
 def test_links_of_other_documents_are_left():
-    records = build_records(ENTITIES, {("cold", "C1"): 3})
+    records = make_records(ENTITIES, {("cold", "C1"): 3})
     own = OwnUsage(
         np.asarray([7]),
         PairCounts(np.zeros(0, np.int64), np.zeros(0, np.float32), len(records.name_entities)),

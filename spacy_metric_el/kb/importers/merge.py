@@ -2,15 +2,7 @@
 
 from collections.abc import Iterable
 
-from ..entity import Entity, clean_entity
-
-
-def _merge_two(first: Entity, second: Entity) -> Entity:
-    return first._replace(
-        aliases=[*first.aliases, *second.aliases],
-        types=[*first.types, *second.types],
-        definition=first.definition or second.definition,
-    )
+from ..entity import Entity, clean_entity, merge_two
 
 
 def merge_entities(entities: Iterable[Entity]) -> list[Entity]:
@@ -30,6 +22,6 @@ def merge_entities(entities: Iterable[Entity]) -> list[Entity]:
         if known is None:
             merged[entity.concept_id] = entity
         else:
-            merged[entity.concept_id] = _merge_two(known, entity)
+            merged[entity.concept_id] = merge_two(known, entity)
             repeated.add(entity.concept_id)
     return [clean_entity(e) if e.concept_id in repeated else e for e in merged.values()]

@@ -1,0 +1,300 @@
+"""Building the tables of a vocabulary from streams of concepts, in bounded memory.
+
+Concepts are sorted by id and merged; their names are sorted by hash and grouped. DuckDB
+sorts, and moves to disk what is more than its share of memory.
+"""
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import reduce
+from itertools import groupby, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from tqdm import tqdm
+
+from ..errors import Errors, MetricELError
+from ..names import normalise_name
+from .columns import GrowingTable
+from .entity import Entity, clean_entity, merge_two
+from .records import ENTITY_SCHEMA, NAME_SCHEMA, MentionCounts, Records, stable_hash
+
+if TYPE_CHECKING:
+    import duckdb
+
+SORT_MEMORY = "512MB"
+"""What DuckDB may take for the concepts, and again for their names."""
+
+ROWS_IN_MEMORY = 200_000
+"""Up to here rows are sorted where they are."""
+
+CONCEPTS_PER_BATCH = 10_000
+LINKS_PER_BATCH = 200_000
+
+CORPUS = -1
+"""The source of concepts that come of training mentions."""
+
+_CONCEPTS = pa.schema(
+    [
+        ("concept_id", pa.string()),
+        ("place", pa.int64()),
+        ("source", pa.int32()),
+        ("canonical_name", pa.string()),
+        ("aliases", pa.list_(pa.string())),
+        ("types", pa.list_(pa.string())),
+        ("definition", pa.string()),
+    ]
+)
+_LINKS = pa.schema(
+    [
+        ("hash", pa.uint64()),
+        ("key", pa.string()),
+        ("entity", pa.int32()),
+        ("place", pa.int64()),
+        ("name", pa.string()),
+        ("count", pa.uint32()),
+        ("in_vocabulary", pa.bool_()),
+        ("preferred", pa.bool_()),
+    ]
+)
+_WRITTEN = pa.schema([ENTITY_SCHEMA.field(name) for name in Entity._fields])
+
+
+def build_tables(
+    sources: Iterable[Iterable[Entity]],
+    counts: MentionCounts | None = None,
+    *,
+    folder: Path,
+    memory: str = SORT_MEMORY,
+    merge: bool = True,
+    progress: bool = False,
+) -> Records:
+    """Build the tables of a vocabulary.
+
+    Concepts of several sources are merged by id: names and types are united in the order
+    of the sources, the canonical name and the definition are the first ones.
+
+    sources (Iterable[Iterable[Entity]]): The concepts of each source, as streams.
+    counts (MentionCounts | None): How often a text was linked to a concept id in a
+        training corpus. Texts become names of their concepts; concepts that no source
+        has are added, with their most frequent text as canonical name.
+    folder (Path): For files that grow. The tables are mapped from there.
+    memory (str): What each of two sorts may take, such as `1GB`; the rest goes to disk.
+    merge (bool): If not, a concept that comes twice is an error.
+    progress (bool): Whether to show progress bars.
+    RETURNS (Records): The tables.
+    RAISES (MetricELError): E102 for a record without id or name, E130 for a concept id
+        that comes twice where that is an error, E131 if there is no concept at all.
+    """
+    uses = _tidy_uses(counts or {})
+    concepts = _Sorter(_CONCEPTS, folder / "concepts", memory)
+    links = _Sorter(_LINKS, folder / "links", memory)
+    names, entities = GrowingTable(NAME_SCHEMA, folder), GrowingTable(_WRITTEN, folder)
+    with closing(concepts), closing(links), closing(entities), closing(names):
+        for rows in _batches(_concept_rows(sources, uses), CONCEPTS_PER_BATCH):
+            concepts.add(rows)
+        if not concepts.n_rows:
+            raise MetricELError(Errors.E131)
+        stream = _merged(concepts, merge=merge)
+        shown = tqdm(stream, "Sorting concepts", unit=" concepts", disable=not progress)
+        hashes = _write_entities(shown, entities, links, uses)
+        title, total = "Sorting names", links.n_rows
+        with tqdm(total=total, desc=title, unit=" names", disable=not progress) as bar:
+            for table in _whole_names(links):
+                names.append(_group_names(table))
+                bar.update(table.num_rows)
+    order = np.argsort(hashes, kind="stable")
+    lookup = [pa.array(hashes[order]), pa.array(order.astype(np.int32))]
+    columns = [*entities.finish().columns, *lookup]
+    return Records(pa.Table.from_arrays(columns, schema=ENTITY_SCHEMA), names.finish())
+
+
+def _tidy_uses(counts: MentionCounts) -> dict[tuple[str, str], int]:
+    """RETURNS (dict[tuple[str, str], int]): Uses by text and concept id, sorted, without empty texts."""
+    uses: dict[tuple[str, str], int] = {}
+    for (text, concept_id), count in sorted(counts.items()):
+        if normalise_name(text):
+            pair = " ".join(text.split()), concept_id.strip()
+            uses[pair] = uses.get(pair, 0) + count
+    return uses
+
+
+class _Sorter:
+    """Rows that go in as they come, and come out in order: few by Arrow, many by DuckDB."""
+
+    def __init__(self, schema: pa.Schema, folder: Path, memory: str) -> None:
+        self.schema, self.n_rows = schema, 0
+        self._held: list[pa.Table] = []
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._config: dict[str, Any] = {
+            "memory_limit": memory,
+            "temp_directory": str(folder / "sorting"),
+            "threads": 1,
+        }
+
+    def add(self, rows: Sequence[tuple]) -> None:
+        columns = zip(zip(*rows, strict=True), self.schema, strict=True)
+        arrays = [pa.array(values, field.type) for values, field in columns]
+        self._held.append(pa.Table.from_arrays(arrays, schema=self.schema))
+        self.n_rows += len(rows)
+        if self._connection is not None or self.n_rows > ROWS_IN_MEMORY:
+            self._spill()
+
+    def read(self, *order: str, size: int) -> Iterator[pa.RecordBatch]:
+        """YIELDS (pa.RecordBatch): All rows; they are gone then."""
+        if self._connection is None:
+            table = pa.concat_tables(self._held or [self.schema.empty_table()])
+            keys = [(name, "ascending") for name in order]
+            yield from table.sort_by(keys).to_batches(size)
+        else:
+            query = f"SELECT * FROM rows ORDER BY {', '.join(order)}"
+            yield from self._connection.sql(query).to_arrow_reader(size)
+        self.close()
+
+    def close(self) -> None:
+        self._held.clear()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _spill(self) -> None:
+        if self._connection is None:
+            import duckdb
+
+            self._connection = duckdb.connect(config=self._config)
+            self._connection.register("batch", self.schema.empty_table())
+            self._connection.execute("CREATE TABLE rows AS SELECT * FROM batch")
+        self._connection.register("batch", pa.concat_tables(self._held))
+        self._connection.execute("INSERT INTO rows SELECT * FROM batch")
+        self._held.clear()
+
+
+def _concept_rows(
+    sources: Iterable[Iterable[Entity]], uses: Mapping[tuple[str, str], int]
+) -> Iterator[tuple]:
+    place = 0
+    for number, source in enumerate(sources):
+        for entity in map(clean_entity, source):
+            yield (entity.concept_id, place, number, *entity[1:])
+            place += 1
+    used: dict[str, list[tuple[int, str]]] = {}
+    for (text, concept_id), count in uses.items():
+        used.setdefault(concept_id, []).append((-count, text))
+    for concept_id, texts in used.items():
+        names = [text for _, text in sorted(texts)]
+        entity = clean_entity(Entity(concept_id, names[0], names))
+        yield (entity.concept_id, place, CORPUS, *entity[1:])
+        place += 1
+
+
+def _write_entities(
+    merged: Iterable[tuple[Entity, bool]],
+    table: GrowingTable,
+    links: _Sorter,
+    uses: Mapping[tuple[str, str], int],
+) -> np.ndarray:
+    """RETURNS (np.ndarray): (n,) uint64, the hashes of the concept ids; the names of the concepts are in `links`."""
+    records = dict.fromkeys((concept_id for _, concept_id in uses), -1)
+    hashes, place = array("Q"), 0
+    for batch in _batches(merged, CONCEPTS_PER_BATCH):
+        rows: list[tuple] = []
+        for record, (entity, is_known) in enumerate(batch, table.n_rows):
+            hashes.append(stable_hash(entity.concept_id))
+            if entity.concept_id in records:
+                records[entity.concept_id] = record
+            # Names of a corpus come below, with their counts.
+            rows += _link_rows(entity, record, place + len(rows)) if is_known else []
+        if rows:
+            links.add(rows)
+        place += len(rows)
+        columns = zip(*(entity for entity, _ in batch), strict=True)
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, _WRITTEN, strict=True)]
+        table.append(pa.Table.from_arrays(arrays, schema=_WRITTEN))
+    counted = (
+        (stable_hash(key), key, records[concept_id], place + i, text, count, False, False)
+        for i, ((text, concept_id), count) in enumerate(uses.items())
+        for key in [normalise_name(text)]
+    )
+    for rows in _batches(counted, LINKS_PER_BATCH):
+        links.add(rows)
+    return np.asarray(hashes, dtype=np.uint64)
+
+
+def _merged(concepts: _Sorter, *, merge: bool) -> Iterator[tuple[Entity, bool]]:
+    """YIELDS (tuple[Entity, bool]): Each concept, and whether a source has it."""
+    batches = concepts.read("concept_id", "place", size=CONCEPTS_PER_BATCH)
+    rows = (row for batch in batches for row in zip(*(c.to_pylist() for c in batch), strict=True))
+    for concept_id, group in groupby(rows, key=lambda row: row[0]):
+        found = [(row[2], Entity(concept_id, *row[3:])) for row in group]
+        known = [entity for source, entity in found if source != CORPUS]
+        if len(known) > 1 and not merge:
+            raise MetricELError(Errors.E130.format(concept_id=concept_id))
+        if len(known) > 1:
+            yield clean_entity(reduce(merge_two, known)), True
+        else:
+            yield (known[0], True) if known else (found[0][1], False)
+
+
+def _link_rows(entity: Entity, record: int, place: int) -> list[tuple]:
+    keys: dict[str, str] = {}
+    for alias in entity.aliases:
+        keys.setdefault(normalise_name(alias), alias)
+    canonical = normalise_name(entity.canonical_name)
+    return [
+        (stable_hash(key), key, record, place + i, alias, 0, True, key == canonical)
+        for i, (key, alias) in enumerate(keys.items())
+    ]
+
+
+def _whole_names(links: _Sorter) -> Iterator[pa.Table]:
+    """YIELDS (pa.Table): Sorted links, cut between names."""
+    rest = _LINKS.empty_table()
+    for batch in links.read("hash", "key", "entity", "place", size=LINKS_PER_BATCH):
+        table = pa.concat_tables([rest, pa.Table.from_batches([batch], _LINKS)]).combine_chunks()
+        cut = int(_starts(table, "hash", "key")[-1])
+        if cut:
+            yield table.slice(0, cut)
+        rest = table.slice(cut)
+    if rest.num_rows:
+        yield rest
+
+
+def _group_names(links: pa.Table) -> pa.Table:
+    """RETURNS (pa.Table): A row for each name, as `NAME_SCHEMA`."""
+    names, pairs = _starts(links, "hash", "key"), _starts(links, "hash", "key", "entity")
+    place = links["place"].to_numpy()
+    first = np.minimum.reduceat(place, names)
+    lengths = np.diff(np.append(names, len(place)))
+    # A name is written as the first concept writes it.
+    writes = np.flatnonzero(place == np.repeat(first, lengths))
+    offsets = pa.array(np.append(np.searchsorted(pairs, names), len(pairs)))
+    values: list[Any] = [
+        links["entity"].to_numpy()[pairs],
+        np.add.reduceat(links["count"].to_numpy(), pairs, dtype=np.uint32),
+        np.logical_or.reduceat(links["in_vocabulary"].to_numpy(), pairs),
+        np.logical_or.reduceat(links["preferred"].to_numpy(), pairs),
+    ]
+    lists = [pa.LargeListArray.from_arrays(offsets, pa.array(column)) for column in values]
+    columns = [links["key"].take(names), links["name"].take(writes), links["hash"].take(names)]
+    arrays = [*(column.combine_chunks() for column in columns), *lists]
+    fields = zip(arrays, NAME_SCHEMA, strict=True)
+    return pa.Table.from_arrays([a.cast(f.type) for a, f in fields], schema=NAME_SCHEMA)
+
+
+def _starts(table: pa.Table, *columns: str) -> np.ndarray:
+    """RETURNS (np.ndarray): The rows that differ in these columns from the row before, and the first."""
+    differs = np.zeros(table.num_rows, dtype=bool)
+    differs[:1] = True
+    for name in columns:
+        column = table[name].combine_chunks()
+        differs[1:] |= pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
+    return np.flatnonzero(differs)
+
+
+def _batches(rows: Iterable[Any], size: int) -> Iterator[list]:
+    iterator = iter(rows)
+    while batch := list(islice(iterator, size)):
+        yield batch

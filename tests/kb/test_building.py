@@ -1,0 +1,103 @@
+"""Building tables from streams: merged, sorted, and the same whatever fits into memory."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spacy_metric_el.errors import MetricELError
+from spacy_metric_el.kb import building
+from spacy_metric_el.kb.building import build_tables
+from spacy_metric_el.kb.entity import Entity, clean_entity
+from spacy_metric_el.kb.importers import merge_entities
+
+from ..util import make_records
+from .vocabulary import COUNTS, ENTITIES, entities_of, mention_counts, vocabularies
+
+
+@pytest.fixture
+def on_disk(monkeypatch):
+    """Batches of a few rows, all of them sorted by DuckDB."""
+    monkeypatch.setattr(building, "ROWS_IN_MEMORY", 0)
+    monkeypatch.setattr(building, "CONCEPTS_PER_BATCH", 2)
+    monkeypatch.setattr(building, "LINKS_PER_BATCH", 2)
+
+
+def assert_equal(found, expected):
+    assert found.entities.equals(expected.entities)
+    assert found.names.equals(expected.names)
+
+
+@pytest.mark.usefixtures("on_disk")
+def test_what_goes_to_disk_comes_back_the_same(tmp_path, monkeypatch):
+    found = build_tables([ENTITIES], COUNTS, folder=tmp_path)
+    monkeypatch.undo()
+    assert_equal(found, make_records(ENTITIES, COUNTS))
+
+
+@settings(max_examples=20)
+@given(vocabulary=vocabularies, counts=mention_counts)
+def test_any_vocabulary_comes_back_the_same(tmp_path_factory, vocabulary, counts):
+    expected = make_records(entities_of(vocabulary), counts)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "ROWS_IN_MEMORY": 0,
+            "CONCEPTS_PER_BATCH": 3,
+            "LINKS_PER_BATCH": 5,
+        }.items():
+            patch.setattr(building, name, value)
+        found = build_tables([entities_of(vocabulary)], counts, folder=tmp_path_factory.mktemp("x"))
+        assert_equal(found, expected)
+
+
+@given(st.lists(vocabularies, min_size=1, max_size=3))
+def test_sources_are_merged_as_records_are(tmp_path_factory, sources):
+    streams = [entities_of(vocabulary) for vocabulary in sources]
+    found = build_tables(streams, folder=tmp_path_factory.mktemp("x"))
+    merged = merge_entities(entity for stream in streams for entity in stream)
+    assert list(found.iter_entities()) == sorted(merged, key=lambda entity: entity.concept_id)
+    assert_equal(found, make_records(merged))
+
+
+@pytest.mark.usefixtures("on_disk")
+def test_a_concept_may_come_back_in_its_source(tmp_path):
+    first = Entity("C1", "Cold", ["Cold", "chill"], ["T1"])
+    again = Entity("C1", "Rhinitis", ["Rhinitis", "cold"], ["T2"], "Runny nose.")
+    (entity,) = build_tables([[first, again]], folder=tmp_path).iter_entities()
+    names = ["Cold", "chill", "Rhinitis", "cold"]
+    assert entity == Entity("C1", "Cold", names, ["T1", "T2"], "Runny nose.")
+
+
+def test_streams_are_read_once_and_one_after_the_other(tmp_path):
+    read = []
+
+    def stream(number):
+        read.append(number)
+        yield clean_entity(Entity(f"C{number}", f"name {number}", []))
+
+    records = build_tables((stream(i) for i in range(3)), folder=tmp_path)
+    assert records.n_entities == 3
+    assert read == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("on_disk")
+@pytest.mark.parametrize(
+    ("sources", "settings", "code"),
+    [
+        ([[]], {}, "E131"),
+        ([[Entity("", "a", [])]], {}, "E102"),
+        ([ENTITIES, ENTITIES[:1]], {"merge": False}, "E130"),
+    ],
+)
+def test_bad_sources_are_refused_and_leave_no_file_open(tmp_path, sources, settings, code):
+    with pytest.raises(MetricELError, match=code):
+        build_tables(sources, folder=tmp_path, **settings)
+
+
+@pytest.mark.usefixtures("on_disk")
+def test_strange_characters_survive_the_disk(tmp_path):
+    names = ["a\x00b", "\u2028x", "\U0001f9ec gene", 'it\'s "quoted"', "%_\\"]
+    random.Random(0).shuffle(names)
+    entities = [clean_entity(Entity(f"C{i}", name, [name])) for i, name in enumerate(names)]
+    assert list(build_tables([entities], folder=tmp_path).iter_entities()) == entities
