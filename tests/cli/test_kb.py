@@ -30,6 +30,68 @@ def left_behind(output):
 
 # --- build ---
 
+MRCONSO = """\
+C0000001|ENG|P|L1|PF|S1|Y|A1||M1|D1|MSH|MH|D1|Fever|0|N||
+C0000001|ENG|S|L2|PF|S2|Y|A2||M1|D1|MSH|ET|D1|Pyrexia|0|N||
+C0000001|GER|P|L3|PF|S3|Y|A3||M1|D1|MSHGER|MH|D1|Fieber|0|N||
+C0000002|ENG|P|L4|PF|S4|Y|A4||M2|D2|XYZ|PT|D2|Zeal|0|N||
+C0000003|ENG|P|L5|PF|S5|Y|A5||M3|D3|MSH|MH|D3|Envy|0|O||
+"""
+MRSTY = """\
+C0000001|T184|A2.2.2|Sign or Symptom|AT1||
+C0000002|T041|B2.2.1.1.1.1|Mental Process|AT2||
+C0000003|T041|B2.2.1.1.1.1|Mental Process|AT3||
+"""
+
+
+@pytest.fixture
+def release(tmp_path):
+    folder = tmp_path / "2024AA" / "META"
+    folder.mkdir(parents=True)
+    (folder / "MRCONSO.RRF").write_text(MRCONSO, encoding="utf8")
+    (folder / "MRSTY.RRF").write_text(MRSTY, encoding="utf8")
+    return folder.parent
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], {"C0000001": {"Fever", "Pyrexia"}, "C0000002": {"Zeal"}}),
+        (["--lang", "GER"], {"C0000001": {"Fieber"}}),
+        (["--lang", "all", "--sources", "MSHGER"], {"C0000001": {"Fieber"}}),
+        (["--semantic-types", "T033"], {"C0000001": {"Fever", "Pyrexia"}}),
+        (
+            ["--semantic-types", "T041", "--suppressed"],
+            {"C0000002": {"Zeal"}, "C0000003": {"Envy"}},
+        ),
+        (["--preset", "st21pv"], {"C0000001": {"Fever", "Pyrexia"}}),
+    ],
+)
+def test_build_reads_a_release_of_the_umls(run, release, output, options, expected):
+    result = run("kb", "build", output, release, *options)
+    assert result.exit_code == 0, result.output
+    kb = FaissKnowledgeBase.from_disk(output)
+    assert {entity.concept_id: set(entity.aliases) for entity in kb.entities()} == expected
+    assert [source["name"] for source in kb.meta["sources"]] == ["MRCONSO.RRF", "MRSTY.RRF"]
+
+
+def test_build_reads_the_columns_it_is_told(run, output, tmp_path):
+    source = tmp_path / "codes.csv"
+    source.write_text("CODE,TERM\nX1,fever\nX1,pyrexia\nX2,cough\n", encoding="utf8")
+    columns = ["--columns", "concept_id=CODE", "--columns", "name=TERM"]
+    assert run("kb", "build", output, source, *columns).exit_code == 0
+    assert FaissKnowledgeBase.from_disk(output)["X1"].aliases == ["fever", "pyrexia"]
+
+
+@pytest.mark.parametrize(
+    "options", [["--preset", "st21"], ["--columns", "CODE"], ["--columns", "code=CODE"]]
+)
+def test_build_refuses_values_that_it_does_not_know(run, files, output, options):
+    result = run("kb", "build", output, files.vocabulary, *options)
+    assert result.exit_code == 1
+    assert "E313" in result.output
+    assert left_behind(output) == []
+
 
 def test_build_makes_a_knowledge_base(run, files, output):
     result = run("kb", "build", output, files.vocabulary)

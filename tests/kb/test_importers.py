@@ -167,6 +167,56 @@ def test_jsonl_refuses_a_concept_that_comes_twice(tmp_path):
     assert "'C7'" in str(error)
 
 
+SAMPLES = {
+    "rrf": "C0000001|ENG|P|L1|PF|S1|Y|A1||M1|D1|MSH|MH|D1|Fever|0|N||\n",
+    "obo-json": '{"graphs": [{"nodes": [{"id": "http://x.org/HP_1", "lbl": "Fever"}]}]}',
+    "mesh": "*NEWRECORD\nRECTYPE = D\nMH = Fever\nUI = C0000001\n",
+    "mesh-xml": """<?xml version="1.0"?>
+<DescriptorRecordSet LanguageCode="eng"><DescriptorRecord>
+<DescriptorUI>D005334</DescriptorUI><DescriptorName><String>Fever</String></DescriptorName>
+</DescriptorRecord></DescriptorRecordSet>
+""",
+    "skos": """@prefix skos: <http://www.w3.org/2004/02/skos/core#> .
+<http://x.org/C1> a skos:Concept ; skos:prefLabel "Fever"@en .
+""",
+    "skos-xml": """<?xml version="1.0"?>
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+ xmlns:skos="http://www.w3.org/2004/02/skos/core#">
+<skos:Concept rdf:about="http://x.org/C1"><skos:prefLabel>Fever</skos:prefLabel></skos:Concept>
+</rdf:RDF>
+""",
+    "table": "id,name\nC1,Fever\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "sample"),
+    [
+        ("MRCONSO.RRF", "rrf"),
+        ("names", "rrf"),
+        ("hp.json", "obo-json"),
+        ("hp", "obo-json"),
+        ("d2026.bin", "mesh"),
+        ("d2026.bin.gz", "mesh"),
+        ("desc2026.xml", "mesh-xml"),
+        ("desc2026", "mesh-xml"),
+        ("thesaurus.ttl", "skos"),
+        ("thesaurus", "skos"),
+        ("thesaurus.xml", "skos-xml"),
+        ("thesaurus.rdf", "skos-xml"),
+        ("codes.csv", "table"),
+        ("codes.TSV.gz", "table"),
+    ],
+)
+def test_formats_are_told_by_ending_or_content(tmp_path, name, sample):
+    if sample.startswith("skos"):
+        pytest.importorskip("rdflib")
+    text = SAMPLES[sample].replace(",", "\t") if ".TSV" in name else SAMPLES[sample]
+    path = write(tmp_path / name, text)
+    (entity,) = read_entities(path, id_prefix="")
+    assert entity.canonical_name == "Fever"
+
+
 def test_a_missing_file_is_refused_at_once(tmp_path):
     with pytest.raises(MetricELError, match=r"none\.jsonl") as caught:
         read_entities(tmp_path / "none.jsonl")
