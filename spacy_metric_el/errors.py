@@ -92,6 +92,7 @@ class Errors(metaclass=_Coded):
     E136 = "The knowledge base has no vectors yet. Load it with `linker.load_kb(path)`, or build it with --model."
     E137 = "The vectors to search with are {found} wide, but those of the knowledge base {expected}. It was built for another encoder."
     E138 = "{path}: the folder is not empty and no knowledge base. Choose another one."
+    E139 = "{path}: the knowledge base does not hold together: {problems}. Build it again."
     # Corpora and learning
     E201 = "{path}, line {line}: not a line of PubTator (a title, an abstract, a mention or a relation): {text!r}."
     E202 = "{path}, line {line}: the offsets of a mention must be whole numbers from 0, but they are {start!r} and {end!r}."
@@ -121,6 +122,8 @@ class Errors(metaclass=_Coded):
     E310 = "{path}: none of the mentions read has a concept id, so there is nothing to evaluate."
     E312 = "GPU {gpu_id} cannot be used ({reason})."
     E313 = "{option} cannot be '{value}'. Known here: {known}."
+    E314 = "{path}: nothing can be removed: {found}."
+    E315 = "{path}: the vectors are not what this pipeline makes of the names: '{name}' has a cosine of {cosine} to the stored one. Build the knowledge base again with --model."
     # Evaluation
     E350 = "recall@k needs whole numbers k of 1 or more, but k is {k}."
     E351 = "The bootstrap needs samples of 1 or more and a level between 0 and 1, but samples is {samples} and level is {level}."

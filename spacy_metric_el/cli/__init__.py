@@ -5,7 +5,26 @@ takes nothing but the import: the app adds itself to spaCy's. Heavy libraries ar
 imported inside the commands.
 """
 
-from . import convert, evaluate, kb_build, kb_info, kb_search
+from . import (
+    convert,
+    evaluate,
+    kb_build,
+    kb_change,
+    kb_export,
+    kb_info,
+    kb_search,
+    kb_verify,
+)
 from ._util import app
 
-__all__ = ["app", "convert", "evaluate", "kb_build", "kb_info", "kb_search"]
+__all__ = [
+    "app",
+    "convert",
+    "evaluate",
+    "kb_build",
+    "kb_change",
+    "kb_export",
+    "kb_info",
+    "kb_search",
+    "kb_verify",
+]

@@ -45,7 +45,7 @@ def count_kb(kb: "FaissKnowledgeBase") -> dict[str, int]:
         "concepts": records.n_entities,
         "names": records.n_names,
         "ambiguous_names": int((links > 1).sum()),
-        "definitions": records.n_entities - records.entities["definition"].null_count,
+        "definitions": records.n_definitions,
         "counted_mentions": int(records.name_counts.sum()),
     }
 

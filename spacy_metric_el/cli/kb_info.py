@@ -15,9 +15,6 @@ from ._util import kb_app
 @kb_app.command("info")
 def kb_info_cli(
     path: Annotated[Path, Arg(help="Folder of the knowledge base")],
-    verify: Annotated[
-        bool, Opt("--verify", help="Compare every file with its checksum as well")
-    ] = False,
     as_json: Annotated[bool, Opt("--json", help="Print JSON instead of a table")] = False,
 ) -> None:
     """
@@ -27,19 +24,13 @@ def kb_info_cli(
     \b
     EXAMPLES
     $ spacy metric-el kb info hpo.kb
-    $ spacy metric-el kb info hpo.kb --verify --json
+    $ spacy metric-el kb info hpo.kb --json
     """
-    if verify:
-        from ..kb import FaissKnowledgeBase
-
-        FaissKnowledgeBase.verify(path)
     summary = describe_kb(path)
     if as_json:
-        typer.echo(srsly.json_dumps({**summary, "verified": verify}, indent=2))
+        typer.echo(srsly.json_dumps(summary, indent=2))
         return
     _show(path, summary, Printer())
-    if verify:
-        Printer().good("All files have their checksums")
 
 
 def _show(path: Path, summary: dict[str, Any], msg: Printer) -> None:

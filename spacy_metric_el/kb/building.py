@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import reduce
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,7 @@ def build_tables(
     counts: MentionCounts | None = None,
     *,
     folder: Path,
+    corpus: Iterable[Entity] = (),
     memory: str = SORT_MEMORY,
     merge: bool = True,
     progress: bool = False,
@@ -82,6 +83,8 @@ def build_tables(
     counts (MentionCounts | None): How often a text was linked to a concept id in a
         training corpus. Texts become names of their concepts; concepts that no source
         has are added, with their most frequent text as canonical name.
+    corpus (Iterable[Entity]): Concepts that are known of training mentions alone; they
+        need their counts as well.
     folder (Path): For files that grow. The tables are mapped from there.
     memory (str): What each of two sorts may take, such as `1GB`; the rest goes to disk.
     merge (bool): If not, a concept that comes twice is an error.
@@ -95,7 +98,7 @@ def build_tables(
     links = _Sorter(_LINKS, folder / "links", memory)
     names, entities = GrowingTable(NAME_SCHEMA, folder), GrowingTable(_WRITTEN, folder)
     with closing(concepts), closing(links), closing(entities), closing(names):
-        for rows in _batches(_concept_rows(sources, uses), CONCEPTS_PER_BATCH):
+        for rows in _batches(_concept_rows(sources, corpus, uses), CONCEPTS_PER_BATCH):
             concepts.add(rows)
         if not concepts.n_rows:
             raise MetricELError(Errors.E131)
@@ -173,21 +176,28 @@ class _Sorter:
 
 
 def _concept_rows(
-    sources: Iterable[Iterable[Entity]], uses: Mapping[tuple[str, str], int]
+    sources: Iterable[Iterable[Entity]],
+    corpus: Iterable[Entity],
+    uses: Mapping[tuple[str, str], int],
 ) -> Iterator[tuple]:
     place = 0
     for number, source in enumerate(sources):
         for entity in map(clean_entity, source):
             yield (entity.concept_id, place, number, *entity[1:])
             place += 1
+    for entity in chain(map(clean_entity, corpus), _used_concepts(uses)):
+        yield (entity.concept_id, place, CORPUS, *entity[1:])
+        place += 1
+
+
+def _used_concepts(uses: Mapping[tuple[str, str], int]) -> Iterator[Entity]:
+    """YIELDS (Entity): The concepts of a corpus, with their names, the most frequent first."""
     used: dict[str, list[tuple[int, str]]] = {}
     for (text, concept_id), count in uses.items():
         used.setdefault(concept_id, []).append((-count, text))
     for concept_id, texts in used.items():
         names = [text for _, text in sorted(texts)]
-        entity = clean_entity(Entity(concept_id, names[0], names))
-        yield (entity.concept_id, place, CORPUS, *entity[1:])
-        place += 1
+        yield clean_entity(Entity(concept_id, names[0], names))
 
 
 def _write_entities(
@@ -232,10 +242,9 @@ def _merged(concepts: _Sorter, *, merge: bool) -> Iterator[tuple[Entity, bool]]:
         known = [entity for source, entity in found if source != CORPUS]
         if len(known) > 1 and not merge:
             raise MetricELError(Errors.E130.format(concept_id=concept_id))
-        if len(known) > 1:
-            yield clean_entity(reduce(merge_two, known)), True
-        else:
-            yield (known[0], True) if known else (found[0][1], False)
+        entities = known or [entity for _, entity in found]
+        merged = clean_entity(reduce(merge_two, entities)) if len(entities) > 1 else entities[0]
+        yield merged, bool(known)
 
 
 def _link_rows(entity: Entity, record: int, place: int) -> list[tuple]:

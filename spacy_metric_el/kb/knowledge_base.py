@@ -88,7 +88,7 @@ class FaissKnowledgeBase:
             several are merged by their ids.
         counts (MentionCounts | None): How often a text was linked to a concept id.
         meta (dict[str, Any] | None): Free text for the manifest.
-        settings (Any): `memory`, `merge` and `progress`; see `build_tables`.
+        settings (Any): `corpus`, `memory`, `merge` and `progress`; see `build_tables`.
         RETURNS (FaissKnowledgeBase): Without vectors.
         RAISES (MetricELError): E102, E130, E131.
         """

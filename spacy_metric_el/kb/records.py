@@ -72,9 +72,9 @@ class Records:
         return self.names.num_rows
 
     @property
-    def has_definitions(self) -> bool:
-        """RETURNS (bool): Whether any entity has a definition."""
-        return self.entities["definition"].null_count < self.n_entities
+    def n_definitions(self) -> int:
+        """RETURNS (int): Number of entities with a definition."""
+        return self.n_entities - self.entities["definition"].null_count
 
     @cached_property
     def name_offsets(self) -> np.ndarray:

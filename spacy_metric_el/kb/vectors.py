@@ -15,6 +15,9 @@ from .storage import MANIFEST, read_manifest, write_manifest
 
 INDEX_FILE = "index.faiss"
 ROWS_FILE = "rows.npz"
+DECODED = 65_536
+"""Rows that are decoded together."""
+
 KIND_NAMES = {NAME_ROW: "name", ENTITY_ROW: "entity"}
 
 
@@ -43,9 +46,30 @@ class RowVectors:
         """RETURNS (int): Number of rows."""
         return self.index.ntotal
 
+    def decode(self, rows: np.ndarray) -> np.ndarray:
+        """RETURNS (np.ndarray): (n, width) float32, the vectors of rows, as exact as the index keeps them."""
+        out = np.zeros((len(rows), self.width), dtype=np.float32)
+        for start in range(0, len(rows), DECODED):
+            part = slice(start, start + DECODED)
+            out[part] = self.index.reconstruct_batch(rows[part])
+        return out
+
     def counts(self) -> dict[str, int]:
         """RETURNS (dict[str, int]): Number of rows of each kind."""
         return {name: int((self.kinds == kind).sum()) for kind, name in KIND_NAMES.items()}
+
+
+def find_rows(vectors: RowVectors, kinds: np.ndarray, refs: np.ndarray) -> np.ndarray:
+    """RETURNS (np.ndarray): (n,) int64, the row of each name or entity; -1 for one that has none."""
+    rows = np.full(len(refs), -1, dtype=np.int64)
+    for kind in KIND_NAMES:
+        is_kind, wanted = vectors.kinds == kind, np.flatnonzero(kinds == kind)
+        if not is_kind.any() or not len(wanted):
+            continue
+        row_of = np.full(max(vectors.refs[is_kind].max(), refs[wanted].max()) + 1, -1)
+        row_of[vectors.refs[is_kind]] = np.flatnonzero(is_kind)
+        rows[wanted] = row_of[refs[wanted]]
+    return rows
 
 
 def make_row_vectors(

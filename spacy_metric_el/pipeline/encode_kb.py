@@ -5,7 +5,7 @@ import numpy as np
 from ..kb import FaissKnowledgeBase
 from ..kb.ranking import ENTITY_ROW, NAME_ROW
 from ..kb.records import Records
-from ..kb.vectors import RowVectors, make_row_vectors
+from ..kb.vectors import RowVectors, find_rows, make_row_vectors
 from ..model.head import fit_projection
 from ..model.surface import fit_weights
 from .name_docs import NameText
@@ -45,10 +45,11 @@ def encode_kb(
     entity_rows: bool,
     progress: bool,
 ) -> RowVectors:
-    """Encode all rows of a knowledge base.
+    """Encode all rows of a knowledge base, but those that it has vectors of.
 
     encoder (NameEncoder): Over an initialized model.
-    kb (FaissKnowledgeBase): The vocabulary.
+    kb (FaissKnowledgeBase): The vocabulary. Its vectors, if it has any, are kept where
+        they are of this encoder.
     fingerprint (str): Of the encoder.
     entity_rows (bool): Whether entities with a definition get a row of their own.
     progress (bool): Whether to show a progress bar.
@@ -62,8 +63,18 @@ def encode_kb(
         texts += entity_texts
         kinds.append(np.full(len(entities), ENTITY_ROW))
         refs.append(entities)
-    vectors = encoder.encode(texts, progress="Encoding names" if progress else "")
-    return make_row_vectors(vectors, np.concatenate(kinds), np.concatenate(refs), fingerprint)
+    all_kinds, all_refs = np.concatenate(kinds), np.concatenate(refs)
+    known = kb.vectors
+    if known is None or known.fingerprint != fingerprint:
+        vectors = encoder.encode(texts, progress="Encoding names" if progress else "")
+        return make_row_vectors(vectors, all_kinds, all_refs, fingerprint)
+    rows = find_rows(known, all_kinds, all_refs)
+    missing = np.flatnonzero(rows < 0)
+    vectors = np.zeros((len(texts), known.width), dtype=np.float32)
+    vectors[rows >= 0] = known.decode(rows[rows >= 0])
+    title = "Encoding new names" if progress else ""
+    vectors[missing] = encoder.encode([texts[i] for i in missing], progress=title)
+    return make_row_vectors(vectors, all_kinds, all_refs, fingerprint)
 
 
 def describe_entities(records: Records) -> tuple[np.ndarray, list[NameText]]:

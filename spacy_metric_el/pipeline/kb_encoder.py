@@ -147,8 +147,8 @@ class KBEncoder:
         """Whether a knowledge base has the rows that this encoder would make."""
         if kb.vectors is None or kb.vectors.fingerprint != own:
             return False
-        wanted = self.cfg["entity_rows"] and kb.records.has_definitions
-        return (kb.vectors.counts()["entity"] > 0) == wanted
+        described = kb.records.n_definitions if self.cfg["entity_rows"] else 0
+        return kb.vectors.counts() == {"name": kb.records.n_names, "entity": described}
 
     def _encode(self, kb: "FaissKnowledgeBase", own: str, *, progress: bool) -> None:
         from .encode_kb import encode_kb

@@ -221,12 +221,11 @@ def test_what_the_file_system_refuses_is_one_line_too(fails, files):
 
 
 def test_info_shows_a_table(run, encoded):
-    result = run("kb", "info", encoded, "--verify")
+    result = run("kb", "info", encoded)
     assert result.exit_code == 0
     fingerprint = FaissKnowledgeBase.from_disk(encoded).vectors.fingerprint
     for text in ("Concepts", "IndexFlat", fingerprint, "index.faiss"):
         assert text in result.output
-    assert "All files have their checksums" in result.output
 
 
 def test_info_as_json(run, files, encoded):
@@ -238,7 +237,6 @@ def test_info_as_json(run, files, encoded):
     assert summary["vectors"]["rows"] == {"name": 19, "entity": 2}
     assert summary["bytes"] == sum(summary["files"].values())
     assert summary["manifest"]["entities"] == len(VOCABULARY)
-    assert summary["verified"] is False
 
 
 def test_info_without_vectors(run, files, output):
@@ -247,13 +245,9 @@ def test_info_without_vectors(run, files, output):
     assert files.vocabulary.name in run("kb", "info", output).output
 
 
-def test_info_finds_damage(run, fails, kb_folder):
+def test_info_finds_what_is_cut_short(fails, kb_folder):
     file = kb_folder / "names.arrow"
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-    fails("E134", "kb", "info", kb_folder, "--verify")
-    file.write_bytes(content[:-1])
+    file.write_bytes(file.read_bytes()[:-1])
     fails("E134", "kb", "info", kb_folder)
 
 

@@ -1,0 +1,61 @@
+"""Where the commands that make a knowledge base put it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wasabi import Printer
+
+from ..errors import Errors, MetricELError
+from ._summary import count_rows, describe_kb
+from ._util import shows_progress
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+    from ..kb import FaissKnowledgeBase
+    from ..pipeline.linker import MetricEntityLinker
+
+
+def check_output(output: Path) -> None:
+    """RAISES (MetricELError): E138 for a folder that is neither empty nor a knowledge base."""
+    from ..kb.storage import MANIFEST
+
+    if not output.exists() or (output / MANIFEST).is_file():
+        return
+    if not output.is_dir() or any(output.iterdir()):
+        raise MetricELError(Errors.E138.format(path=output))
+
+
+def write_kb(
+    kb: "FaissKnowledgeBase",
+    output: Path,
+    pipeline: "tuple[Language, MetricEntityLinker] | None",
+) -> None:
+    """Write a knowledge base, and say what it holds.
+
+    kb (FaissKnowledgeBase): In memory.
+    output (Path): Folder to make or replace, in one step.
+    pipeline (tuple[Language, MetricEntityLinker] | None): Encodes what has no vector yet.
+    """
+    if pipeline is None:
+        kb.to_disk(output)
+    else:
+        _write_encoded(kb, output, *pipeline)
+    msg = Printer()
+    msg.table(count_rows(describe_kb(output)))
+    msg.good(f"Built {output}")
+
+
+def _write_encoded(
+    kb: "FaissKnowledgeBase",
+    output: Path,
+    nlp: "Language",
+    linker: "MetricEntityLinker",
+) -> None:
+    from ..files import replaced_folder
+
+    with replaced_folder(output) as fresh:
+        kb.to_disk(fresh)
+        linker.load_kb(fresh, nlp=nlp, progress=shows_progress())
+        # `load_kb` only warns where it cannot keep the vectors.
+        linker.kb.to_disk(fresh)

@@ -1,0 +1,157 @@
+"""Knowledge bases made of others: concepts added, removed and merged, vectors kept."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..names import normalise_name
+from .entity import Entity
+from .knowledge_base import FaissKnowledgeBase
+from .ranking import ENTITY_ROW, NAME_ROW
+from .records import MentionCounts, Records
+from .vectors import RowVectors, find_rows, make_row_vectors
+
+
+class _Rows(NamedTuple):
+    """Rows of an old index that stand for something in new records.
+
+    rows (np.ndarray): (k,) int64.
+    kinds (np.ndarray): (k,) uint8.
+    refs (np.ndarray): (k,) int64, names and entities of the new records.
+    """
+
+    rows: np.ndarray
+    kinds: np.ndarray
+    refs: np.ndarray
+
+
+def combine(
+    kbs: Sequence[FaissKnowledgeBase],
+    sources: Iterable[Iterable[Entity]] = (),
+    counts: MentionCounts | None = None,
+    *,
+    without: Collection[str] = (),
+    meta: dict[str, Any] | None = None,
+    progress: bool = False,
+) -> FaissKnowledgeBase:
+    """Make a knowledge base of others and of further sources.
+
+    Concepts are merged by their ids, the first one's name and definition win, and uses of
+    names in training corpora are added up. Vectors of names that are written as before
+    are kept, those of the encoder of the first knowledge base that has any; what is new
+    is encoded when a pipeline loads the result.
+
+    kbs (Sequence[FaissKnowledgeBase]): One or more; they stay as they are.
+    sources (Iterable[Iterable[Entity]]): Concepts of further sources.
+    counts (MentionCounts | None): Further uses of texts for concept ids.
+    without (Collection[str]): Concept ids to leave out.
+    meta (dict[str, Any] | None): Free text for the manifest.
+    progress (bool): Whether to show progress bars.
+    RETURNS (FaissKnowledgeBase): In no folder yet.
+    RAISES (MetricELError): E102 for a record without id or name, E131 if nothing is left.
+    """
+    without = frozenset(without)
+    streams = [_kept_entities(kb.records, without, own=True) for kb in kbs]
+    corpus = chain.from_iterable(_kept_entities(kb.records, without, own=False) for kb in kbs)
+    uses = dict(counts or {})
+    for kb in kbs:
+        for pair, count in _uses(kb.records).items():
+            uses[pair] = uses.get(pair, 0) + count
+    uses = {pair: count for pair, count in uses.items() if pair[1] not in without}
+    made = FaissKnowledgeBase.from_sources(
+        [*streams, *sources], uses, corpus=corpus, meta=meta, progress=progress
+    )
+    made.vectors = carry_vectors(kbs, made.records)
+    return made
+
+
+def carry_vectors(kbs: Sequence[FaissKnowledgeBase], records: Records) -> RowVectors | None:
+    """Take the vectors of what other knowledge bases have, too.
+
+    kbs (Sequence[FaissKnowledgeBase]): With vectors, or without.
+    records (Records): The new vocabulary.
+    RETURNS (RowVectors | None): Rows of the names and entities that are written as they
+        were; None if there are none.
+    """
+    encoded = [kb for kb in kbs if kb.vectors is not None]
+    parts, kinds, refs = [], [], []
+    is_known = {NAME_ROW: np.zeros(records.n_names, dtype=bool)}
+    is_known[ENTITY_ROW] = np.zeros(records.n_entities, dtype=bool)
+    for kb in encoded:
+        vectors = kb.require_vectors()
+        if vectors.fingerprint != encoded[0].require_vectors().fingerprint:
+            continue
+        for found in (_same_names(kb, records), _same_entities(kb, records)):
+            if not len(found.rows):
+                continue
+            known = is_known[int(found.kinds[0])]
+            fresh = ~known[found.refs]
+            known[found.refs] = True
+            parts.append(vectors.decode(found.rows[fresh]))
+            kinds.append(found.kinds[fresh])
+            refs.append(found.refs[fresh])
+    if not sum(map(len, parts)):
+        return None
+    return make_row_vectors(
+        np.concatenate(parts),
+        np.concatenate(kinds),
+        np.concatenate(refs),
+        encoded[0].require_vectors().fingerprint,
+    )
+
+
+def _kept_entities(records: Records, without: Collection[str], *, own: bool) -> Iterator[Entity]:
+    """YIELDS (Entity): What a vocabulary has of its own, or what it has of training mentions alone."""
+    is_own = records.entity_in_vocabulary.tolist()
+    for entity, is_so in zip(records.iter_entities(), is_own, strict=True):
+        if is_so == own and entity.concept_id not in without:
+            yield entity
+
+
+def _uses(records: Records) -> dict[tuple[str, str], int]:
+    """RETURNS (dict[tuple[str, str], int]): How often training mentions used a name for a concept."""
+    links = np.flatnonzero(records.name_counts)
+    names = np.searchsorted(records.name_offsets, links, side="right") - 1
+    texts = records.names["name"].take(names).to_pylist()
+    entities, counts = records.name_entities[links].tolist(), records.name_counts[links].tolist()
+    spelling: dict[int, dict[str, str]] = {}
+    for entity in set(entities) - set(np.flatnonzero(records.entity_in_vocabulary).tolist()):
+        # Its names are written as its own record writes them.
+        spelling[entity] = {normalise_name(a): a for a in records.entity(entity).aliases[::-1]}
+    return {
+        (spelling.get(e, {}).get(normalise_name(text), text), records.concept_id(e)): count
+        for text, e, count in zip(texts, entities, counts, strict=True)
+    }
+
+
+def _same_names(kb: FaissKnowledgeBase, records: Records) -> _Rows:
+    vectors, old = kb.require_vectors(), kb.records
+    old_hashes, hashes = (x.names["hash"].to_numpy() for x in (old, records))
+    places = np.minimum(np.searchsorted(old_hashes, hashes), len(old_hashes) - 1)
+    refs = np.flatnonzero(old_hashes[places] == hashes)
+    written = pc.equal(_texts(old, places[refs]), _texts(records, refs))
+    refs = refs[written.to_numpy(zero_copy_only=False)]
+    kinds = np.full(len(refs), NAME_ROW)
+    rows = find_rows(vectors, kinds, places[refs])
+    return _Rows(*(values[rows >= 0] for values in (rows, kinds, refs)))
+
+
+def _same_entities(kb: FaissKnowledgeBase, records: Records) -> _Rows:
+    vectors, old = kb.require_vectors(), kb.records
+    rows, refs = [], []
+    for row in np.flatnonzero(vectors.kinds == ENTITY_ROW).tolist():
+        entity = old.entity(int(vectors.refs[row]))
+        ref = records.entity_index(entity.concept_id)
+        if ref >= 0 and records.entity(ref) == entity:
+            rows.append(row)
+            refs.append(ref)
+    kinds = np.full(len(rows), ENTITY_ROW)
+    return _Rows(np.asarray(rows, dtype=np.int64), kinds, np.asarray(refs, dtype=np.int64))
+
+
+def _texts(records: Records, names: np.ndarray) -> pa.Array:
+    return records.names["name"].take(pa.array(names)).combine_chunks()

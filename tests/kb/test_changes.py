@@ -1,0 +1,148 @@
+"""Knowledge bases made of others equal those that are built of everything at once."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spacy_metric_el.errors import MetricELError
+from spacy_metric_el.kb.changes import carry_vectors, combine
+from spacy_metric_el.kb.entity import Entity
+from spacy_metric_el.kb.knowledge_base import FaissKnowledgeBase
+from spacy_metric_el.kb.ranking import ENTITY_ROW, NAME_ROW
+from spacy_metric_el.kb.vectors import make_row_vectors
+
+from .vocabulary import (
+    COUNTS,
+    ENTITIES,
+    WIDTH,
+    entities_of,
+    make_kb,
+    mention_counts,
+    some_vectors,
+    vocabularies,
+)
+
+
+def build(*sources, counts=None):
+    return FaissKnowledgeBase.from_sources(sources, counts)
+
+
+def assert_equal(found, expected):
+    assert found.records.entities.equals(expected.records.entities)
+    assert found.records.names.equals(expected.records.names)
+
+
+def names_of(kb):
+    """What the table of names says, but for how a name is written."""
+    return kb.records.names.drop_columns(["name"])
+
+
+def own_entities(kb):
+    is_own = kb.records.entity_in_vocabulary.tolist()
+    return [entity for entity, own in zip(kb.entities(), is_own, strict=True) if own]
+
+
+def add_counts(first, second):
+    return {pair: first.get(pair, 0) + second.get(pair, 0) for pair in {**first, **second}}
+
+
+@given(vocabularies, mention_counts, vocabularies, mention_counts)
+def test_adding_equals_building_of_everything(first, counts, second, more):
+    kb = build(entities_of(first), counts=counts)
+    found = combine([kb], [entities_of(second)], more)
+    both = build(entities_of(first), entities_of(second), counts=add_counts(counts, more))
+    assert own_entities(found) == own_entities(both)
+    assert list(found) == list(both)
+    # How a name is written may depend on who says it first.
+    assert names_of(found).equals(names_of(both))
+
+
+@given(vocabularies, mention_counts, st.sets(st.sampled_from([f"C{i}" for i in range(6)])))
+def test_removing_equals_building_of_the_rest(vocabulary, counts, removed):
+    kb = build(entities_of(vocabulary), counts=counts)
+    rest = [entity for entity in entities_of(vocabulary) if entity.concept_id not in removed]
+    uses = {pair: count for pair, count in counts.items() if pair[1] not in removed}
+    if rest or uses:
+        found, expected = combine([kb], without=removed), build(rest, counts=uses)
+        assert found.records.entities.equals(expected.records.entities)
+        assert names_of(found).equals(names_of(expected))
+    else:
+        with pytest.raises(MetricELError, match="E131"):
+            combine([kb], without=removed)
+
+
+@given(vocabularies, mention_counts)
+def test_a_copy_is_the_same(vocabulary, counts):
+    kb = build(entities_of(vocabulary), counts=counts)
+    copy = combine([kb])
+    assert copy.records.entities.equals(kb.records.entities)
+    assert names_of(copy).equals(names_of(kb))
+
+
+def test_nothing_is_lost_or_gained_by_a_copy():
+    kb = make_kb()
+    copy = combine([kb], meta={"source": "a copy"})
+    assert_equal(copy, kb)
+    assert copy.meta == {"source": "a copy"}
+    assert (copy.vectors.kinds == kb.vectors.kinds).all()
+    assert (copy.vectors.refs == kb.vectors.refs).all()
+    everything = np.arange(kb.vectors.n_rows)
+    np.testing.assert_array_equal(copy.vectors.decode(everything), kb.vectors.decode(everything))
+
+
+def test_concepts_of_a_corpus_stay_what_they_are():
+    kb = combine([make_kb()], [[Entity("C9", "Zeal", [])]])
+    flu = kb.records.entity_index("C5")
+    assert not kb.records.entity_in_vocabulary[flu]
+    assert kb.records.entity_counts[flu] == COUNTS["Flu", "C5"]
+
+
+def rows_by_text(kb):
+    """{(kind, what it stands for): vector}"""
+    records, vectors = kb.records, kb.vectors
+    names = records.names["name"].to_pylist()
+    found = vectors.decode(np.arange(vectors.n_rows))
+    return {
+        (int(kind), names[ref] if kind == NAME_ROW else records.concept_id(ref)): vector.tolist()
+        for kind, ref, vector in zip(vectors.kinds, vectors.refs, found, strict=True)
+    }
+
+
+def test_vectors_go_along_with_what_is_written_as_before():
+    kb = make_kb()
+    before = rows_by_text(kb)
+    # The last entity with a row, C5, gets another name; a name of C2 is written otherwise.
+    changed = [Entity("C9", "grippe", ["Flu"]), Entity("C5", "Flu", ["influenza"])]
+    made = combine([kb], [changed], without=["C4"])
+    after = rows_by_text(made)
+    assert after == {key: before[key] for key in after}
+    assert set(before) - set(after) == {(NAME_ROW, "Mitral insufficiency"), (ENTITY_ROW, "C5")}
+
+
+def test_vectors_of_another_encoder_stay_behind():
+    first, second = make_kb(vectors=False), build([Entity("C9", "Zeal", ["ardour"])])
+    first.vectors = some_vectors(first.records, fingerprint="one")
+    second.vectors = some_vectors(second.records, fingerprint="two")
+    made = combine([first, second])
+    assert made.vectors.fingerprint == "one"
+    assert made.vectors.n_rows == first.vectors.n_rows
+    second.vectors = some_vectors(second.records, fingerprint="one")
+    merged = rows_by_text(combine([first, second]))
+    # One entity: its two rows are the first and the last one.
+    assert merged == {**rows_by_text(second), **rows_by_text(first)}
+
+
+def test_without_vectors_there_are_none():
+    assert combine([make_kb(vectors=False)]).vectors is None
+    kb = build([Entity("C9", "Zeal", [])])
+    assert carry_vectors([make_kb()], kb.records) is None
+
+
+def test_rows_that_are_missing_stay_missing():
+    kb = make_kb(vectors=False)
+    kb.vectors = make_row_vectors(
+        np.eye(2, WIDTH, dtype=np.float32), np.asarray([NAME_ROW] * 2), np.asarray([1, 3]), "one"
+    )
+    assert rows_by_text(combine([kb])) == rows_by_text(kb)
+    assert len(ENTITIES) + 1 == len(kb)
