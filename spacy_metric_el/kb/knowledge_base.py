@@ -14,7 +14,6 @@ import srsly
 from ..errors import Errors, MetricELError
 from ..files import replaced_folder
 from .entity import Entity
-from .index import search_index
 from .ranking import RowTargets, rank_entities
 from .records import (
     ENTITIES_FILE,
@@ -151,7 +150,7 @@ class FaissKnowledgeBase:
         vectors = self.require_vectors()
         if queries.shape[1] != vectors.width:
             raise MetricELError(Errors.E137.format(found=queries.shape[1], expected=vectors.width))
-        return search_index(vectors.index, queries, k)
+        return vectors.search(queries, k)
 
     def candidates(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import Errors, MetricELError
 from ..files import replaced_folder
-from .index import build_index, read_index
+from .index import build_index, read_index, search_index
 from .ranking import ENTITY_ROW, NAME_ROW
 from .storage import MANIFEST, read_manifest, write_manifest
 
@@ -29,29 +29,36 @@ class RowVectors:
     kinds (np.ndarray): (n_rows,) uint8, see `ranking`.
     refs (np.ndarray): (n_rows,) int32, a name or an entity.
     fingerprint (str): Of the encoder that made the vectors.
+    n_empty (int): Leading columns that are 0 in all rows, and are therefore not in the
+        index: the context channel, where names have none.
     """
 
     index: faiss.Index
     kinds: np.ndarray
     refs: np.ndarray
     fingerprint: str
+    n_empty: int = 0
 
     @property
     def width(self) -> int:
         """RETURNS (int): Width of the vectors."""
-        return self.index.d
+        return self.index.d + self.n_empty
 
     @property
     def n_rows(self) -> int:
         """RETURNS (int): Number of rows."""
         return self.index.ntotal
 
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """RETURNS (tuple[np.ndarray, np.ndarray]): As `search_index`, for (n, width) float32 queries."""
+        return search_index(self.index, queries[:, self.n_empty :], k)
+
     def decode(self, rows: np.ndarray) -> np.ndarray:
         """RETURNS (np.ndarray): (n, width) float32, the vectors of rows, as exact as the index keeps them."""
         out = np.zeros((len(rows), self.width), dtype=np.float32)
         for start in range(0, len(rows), DECODED):
             part = slice(start, start + DECODED)
-            out[part] = self.index.reconstruct_batch(rows[part])
+            out[part, self.n_empty :] = self.index.reconstruct_batch(rows[part])
         return out
 
     def counts(self) -> dict[str, int]:
@@ -88,8 +95,10 @@ def make_row_vectors(
     factory (str | None): FAISS factory string; chosen by size if None.
     RETURNS (RowVectors): The index with its rows.
     """
-    index = build_index(vectors, factory)
-    return RowVectors(index, kinds.astype(np.uint8), refs.astype(np.int32), fingerprint)
+    is_used = vectors.any(axis=0)
+    n_empty = int(is_used.argmax()) if is_used.any() else 0
+    index = build_index(vectors[:, n_empty:], factory)
+    return RowVectors(index, kinds.astype(np.uint8), refs.astype(np.int32), fingerprint, n_empty)
 
 
 def write_vectors(vectors: RowVectors, folder: Path) -> None:
@@ -118,7 +127,7 @@ def read_vectors(folder: Path) -> RowVectors | None:
     """
     if not (folder / MANIFEST).is_file():
         return None
-    manifest = read_manifest(folder, {"fingerprint": str})
+    manifest = read_manifest(folder, {"fingerprint": str, "width": int})
     try:
         index = read_index(str(folder / INDEX_FILE))
         # np.load leaves a file open that it opened itself and cannot read.
@@ -129,4 +138,8 @@ def read_vectors(folder: Path) -> RowVectors | None:
     if not len(kinds) == len(refs) == index.ntotal:
         reason = f"{index.ntotal} vectors, {len(kinds)} kinds, {len(refs)} targets"
         raise MetricELError(Errors.E135.format(path=folder, reason=reason))
-    return RowVectors(index, kinds, refs, manifest["fingerprint"])
+    n_empty = manifest["width"] - index.d
+    if n_empty < 0:
+        reason = f"vectors of {index.d} columns instead of {manifest['width']}"
+        raise MetricELError(Errors.E135.format(path=folder, reason=reason))
+    return RowVectors(index, kinds, refs, manifest["fingerprint"], n_empty)

@@ -211,11 +211,11 @@ def channel_cosines(
     context_width (int): Width of the context channel, which comes first in a vector.
     RETURNS (np.ndarray): (p, 2) float32, cosines of the surface and of the context.
     """
-    index = kb.require_vectors().index
+    vectors = kb.require_vectors()
     out = np.zeros((len(candidates.rows), 2), dtype=np.float32)
     for start in range(0, len(out), DECODED):
         part = slice(start, start + DECODED)
-        decoded = np.asarray(index.reconstruct_batch(candidates.rows[part]))
+        decoded = vectors.decode(candidates.rows[part])
         mine = mentions.vectors[candidates.queries[part]]
         out[part, 0] = _cosines(mine[:, context_width:], decoded[:, context_width:])
         out[part, 1] = _cosines(mine[:, :context_width], decoded[:, :context_width])

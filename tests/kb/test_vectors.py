@@ -3,6 +3,7 @@ import os
 import faiss
 import numpy as np
 import pytest
+import srsly
 
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb.index import search_index
@@ -49,6 +50,31 @@ def test_rows_are_counted_by_kind(vectors):
 def test_a_factory_can_be_asked_for():
     vectors = make_row_vectors(unit_vectors(6), KINDS, REFS, "encoder 1", factory="SQfp16")
     assert isinstance(vectors.index, faiss.IndexScalarQuantizer)
+
+
+@pytest.mark.parametrize("n_empty", [0, 2, 4])
+def test_columns_that_are_empty_in_front_are_not_indexed(tmp_path, n_empty):
+    rows = np.concatenate((np.zeros((6, n_empty), np.float32), unit_vectors(6)), axis=1)
+    made = make_row_vectors(rows, KINDS, REFS, "encoder 1")
+    write_vectors(made, tmp_path / "vectors")
+    for vectors in (made, read_vectors(tmp_path / "vectors")):
+        assert (vectors.index.d, vectors.width) == (4, 4 + n_empty)
+        np.testing.assert_array_equal(vectors.decode(np.arange(6)), rows)
+        queries = unit_vectors(3, width=4 + n_empty, seed=1)
+        similarities, found = vectors.search(queries, 6)
+        np.testing.assert_allclose(similarities, -np.sort(-queries @ rows.T), atol=1e-6)
+        np.testing.assert_array_equal(found, np.argsort(-queries @ rows.T))
+
+
+def test_rows_that_are_all_empty_keep_their_width():
+    vectors = make_row_vectors(np.zeros((6, 4), np.float32), KINDS, REFS, "encoder 1")
+    assert (vectors.index.d, vectors.width) == (4, 4)
+
+
+def test_an_index_that_is_wider_than_it_should_be_is_refused(folder):
+    manifest = srsly.read_json(folder / "manifest.json")
+    srsly.write_json(folder / "manifest.json", {**manifest, "width": 3})
+    assert code_of_reading(folder) == "E135"
 
 
 def test_vectors_come_back_from_disk(vectors, folder):
@@ -100,7 +126,7 @@ def test_a_manifest_without_a_fingerprint(folder):
 def test_rows_that_do_not_fit_the_index(folder, cut):
     rows = {"kinds": KINDS, "refs": REFS}
     np.savez(folder / ROWS_FILE, **{**rows, cut: rows[cut][:-1]})
-    write_manifest(folder, {"fingerprint": "encoder 1"})
+    write_manifest(folder, {"fingerprint": "encoder 1", "width": 4})
     assert code_of_reading(folder) == "E135"
 
 
