@@ -1,7 +1,7 @@
 """Where the commands that make a knowledge base put it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wasabi import Printer
 
@@ -24,6 +24,12 @@ def check_output(output: Path) -> None:
         return
     if not output.is_dir() or any(output.iterdir()):
         raise MetricELError(Errors.E138.format(path=output))
+
+
+def building(output: Path, meta: dict[str, Any]) -> dict[str, Any]:
+    """RETURNS (dict[str, Any]): How a knowledge base is made that goes to a folder: files grow beside it, on the same disk."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    return {"meta": meta, "work_folder": output.parent, "progress": shows_progress()}
 
 
 def write_kb(

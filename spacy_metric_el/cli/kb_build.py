@@ -7,7 +7,7 @@ from typing import Annotated
 from spacy.cli._util import Arg, Opt
 
 from ._corpus import check_corpus
-from ._kb_output import check_output, write_kb
+from ._kb_output import building, check_output, write_kb
 from ._sources import (
     Columns,
     Format,
@@ -23,7 +23,7 @@ from ._sources import (
     open_sources,
     read_options,
 )
-from ._util import kb_app, load_pipeline, shows_progress, use_device
+from ._util import kb_app, load_pipeline, use_device
 
 
 @kb_app.command("build")
@@ -94,5 +94,5 @@ def kb_build_cli(
         "sources": describe_files(sources),
         "mentions": describe_files(corpora),
     }
-    kb = FaissKnowledgeBase.from_sources(streams, uses, meta=meta, progress=shows_progress())
+    kb = FaissKnowledgeBase.from_sources(streams, uses, **building(output, meta))
     write_kb(kb, output, pipeline)

@@ -8,7 +8,7 @@ from spacy.cli._util import Arg, Opt
 
 from ..errors import Errors, MetricELError
 from ._corpus import check_corpus
-from ._kb_output import check_output, write_kb
+from ._kb_output import building, check_output, write_kb
 from ._sources import (
     Columns,
     Format,
@@ -24,7 +24,7 @@ from ._sources import (
     open_sources,
     read_options,
 )
-from ._util import kb_app, load_pipeline, shows_progress, use_device
+from ._util import kb_app, load_pipeline, use_device
 
 if TYPE_CHECKING:
     from ..kb import FaissKnowledgeBase
@@ -92,7 +92,7 @@ def kb_add_cli(
     kb, target, pipeline = _prepare([path], output or path, model, gpu_id)
     streams = open_sources(sources or [], format, options)
     meta = _join_meta(kb, describe_files(sources or []), describe_files(corpora))
-    made = combine(kb, streams, count_uses(corpora), meta=meta, progress=shows_progress())
+    made = combine(kb, streams, count_uses(corpora), **building(target, meta))
     write_kb(made, target, pipeline)
 
 
@@ -123,7 +123,7 @@ def kb_remove_cli(
     if unknown or not wanted:
         found = f"{len(unknown)} unknown ids, such as {unknown[0]}" if unknown else "no ids"
         raise MetricELError(Errors.E314.format(path=path, found=found))
-    made = combine([kb], without=wanted, meta=_join_meta([kb]), progress=shows_progress())
+    made = combine([kb], without=wanted, **building(target, _join_meta([kb])))
     write_kb(made, target, None)
 
 
@@ -148,7 +148,7 @@ def kb_merge_cli(
     from ..kb.changes import combine
 
     kbs, target, pipeline = _prepare(paths, output, model, gpu_id)
-    made = combine(kbs, meta=_join_meta(kbs), progress=shows_progress())
+    made = combine(kbs, **building(target, _join_meta(kbs)))
     write_kb(made, target, pipeline)
 
 

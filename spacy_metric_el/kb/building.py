@@ -6,7 +6,7 @@ sorts, and moves to disk what is more than its share of memory.
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import reduce
 from itertools import chain, groupby, islice
 from pathlib import Path
@@ -91,7 +91,8 @@ def build_tables(
     progress (bool): Whether to show progress bars.
     RETURNS (Records): The tables.
     RAISES (MetricELError): E102 for a record without id or name, E130 for a concept id
-        that comes twice where that is an error, E131 if there is no concept at all.
+        that comes twice where that is an error, E131 if there is no concept at all,
+        E140 if memory or disk do not suffice for sorting.
     """
     uses = _tidy_uses(counts or {})
     concepts = _Sorter(_CONCEPTS, folder / "concepts", memory)
@@ -145,7 +146,8 @@ class _Sorter:
         self._held.append(pa.Table.from_arrays(arrays, schema=self.schema))
         self.n_rows += len(rows)
         if self._connection is not None or self.n_rows > ROWS_IN_MEMORY:
-            self._spill()
+            with _coded_errors():
+                self._spill()
 
     def read(self, *order: str, size: int) -> Iterator[pa.RecordBatch]:
         """YIELDS (pa.RecordBatch): All rows; they are gone then."""
@@ -155,7 +157,8 @@ class _Sorter:
             yield from table.sort_by(keys).to_batches(size)
         else:
             query = f"SELECT * FROM rows ORDER BY {', '.join(order)}"
-            yield from self._connection.sql(query).to_arrow_reader(size)
+            with _coded_errors():
+                yield from self._connection.sql(query).to_arrow_reader(size)
         self.close()
 
     def close(self) -> None:
@@ -173,6 +176,18 @@ class _Sorter:
         self._connection.register("batch", pa.concat_tables(self._held))
         self._connection.execute("INSERT INTO rows SELECT * FROM batch")
         self._held.clear()
+
+
+@contextmanager
+def _coded_errors() -> Iterator[None]:
+    """RAISES (MetricELError): E140 if DuckDB cannot go on: its memory or the disk is full."""
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise MetricELError(Errors.E140.format(reason=reason)) from error
 
 
 def _concept_rows(

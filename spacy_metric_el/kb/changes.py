@@ -35,8 +35,7 @@ def combine(
     counts: MentionCounts | None = None,
     *,
     without: Collection[str] = (),
-    meta: dict[str, Any] | None = None,
-    progress: bool = False,
+    **settings: Any,
 ) -> FaissKnowledgeBase:
     """Make a knowledge base of others and of further sources.
 
@@ -49,8 +48,8 @@ def combine(
     sources (Iterable[Iterable[Entity]]): Concepts of further sources.
     counts (MentionCounts | None): Further uses of texts for concept ids.
     without (Collection[str]): Concept ids to leave out.
-    meta (dict[str, Any] | None): Free text for the manifest.
-    progress (bool): Whether to show progress bars.
+    settings (Any): `meta`, `work_folder`, `memory` and `progress`, as
+        `FaissKnowledgeBase.from_sources` takes them.
     RETURNS (FaissKnowledgeBase): In no folder yet.
     RAISES (MetricELError): E102 for a record without id or name, E131 if nothing is left.
     """
@@ -62,9 +61,7 @@ def combine(
         for pair, count in _uses(kb.records).items():
             uses[pair] = uses.get(pair, 0) + count
     uses = {pair: count for pair, count in uses.items() if pair[1] not in without}
-    made = FaissKnowledgeBase.from_sources(
-        [*streams, *sources], uses, corpus=corpus, meta=meta, progress=progress
-    )
+    made = FaissKnowledgeBase.from_sources([*streams, *sources], uses, corpus=corpus, **settings)
     made.vectors = carry_vectors(kbs, made.records)
     return made
 

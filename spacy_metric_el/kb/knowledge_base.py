@@ -79,6 +79,7 @@ class FaissKnowledgeBase:
         counts: MentionCounts | None = None,
         *,
         meta: dict[str, Any] | None = None,
+        work_folder: str | Path | None = None,
         **settings: Any,
     ) -> "FaissKnowledgeBase":
         """Build the records of a knowledge base from streams, in bounded memory.
@@ -87,13 +88,16 @@ class FaissKnowledgeBase:
             several are merged by their ids.
         counts (MentionCounts | None): How often a text was linked to a concept id.
         meta (dict[str, Any] | None): Free text for the manifest.
+        work_folder (str | Path | None): Where files grow while it is built, which need some
+            times the room of the tables; the system's folder for such files if None.
         settings (Any): `corpus`, `memory`, `merge` and `progress`; see `build_tables`.
         RETURNS (FaissKnowledgeBase): Without vectors.
-        RAISES (MetricELError): E102, E130, E131.
+        RAISES (MetricELError): E102, E130, E131, E140.
         """
         from .building import build_tables
 
-        with tempfile.TemporaryDirectory(prefix="metric-el-build-") as folder:
+        prefix = ".metric-el-build-"
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=work_folder) as folder:
             # The maps stay valid after their files' names are gone.
             records = build_tables(sources, counts, folder=Path(folder), **settings)
         return cls(records, meta=meta)

@@ -101,3 +101,9 @@ def test_strange_characters_survive_the_disk(tmp_path):
     random.Random(0).shuffle(names)
     entities = [clean_entity(Entity(f"C{i}", name, [name])) for i, name in enumerate(names)]
     assert list(build_tables([entities], folder=tmp_path).iter_entities()) == entities
+
+
+@pytest.mark.usefixtures("on_disk")
+def test_a_sort_that_cannot_go_on_says_so(tmp_path):
+    with pytest.raises(MetricELError, match="E140"):
+        build_tables([ENTITIES], folder=tmp_path, memory="a lot")
