@@ -1,5 +1,7 @@
 """Small pipelines and vocabularies for tests."""
 
+import gzip
+
 import numpy as np
 import spacy
 import srsly
@@ -148,6 +150,13 @@ def make_kb(entities=VOCABULARY):
 def make_records(entities, counts=None):
     """RETURNS (Records): The tables of a vocabulary."""
     return FaissKnowledgeBase.from_entities(entities, counts).records
+
+
+def write_file(path, content):
+    """RETURNS (Path): The file, with a text or bytes in it; gzipped if its name ends in .gz."""
+    data = content.encode() if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
 
 
 def has_kb(linker):

@@ -1,8 +1,9 @@
 """Where the commands that make a knowledge base put it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from spacy.cli._util import Opt
 from wasabi import Printer
 
 from ..errors import Errors, MetricELError
@@ -14,6 +15,17 @@ if TYPE_CHECKING:
 
     from ..kb import FaissKnowledgeBase
     from ..pipeline.linker import MetricEntityLinker
+
+
+Model = Annotated[
+    str | None,
+    Opt(
+        "--model",
+        "-m",
+        help="Pipeline that encodes the names that have no vectors yet, by path or package name; if not given, the first pipeline that loads the knowledge base does",
+    ),
+]
+GpuId = Annotated[int, Opt("--gpu-id", "-g", help="GPU id, or -1 for the CPU")]
 
 
 def check_output(output: Path) -> None:

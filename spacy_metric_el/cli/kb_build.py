@@ -4,10 +4,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-from spacy.cli._util import Arg, Opt
+from spacy.cli._util import Arg
 
 from ._corpus import check_corpus
-from ._kb_output import building, check_output, write_kb
+from ._kb_output import GpuId, Model, building, check_output, write_kb
 from ._sources import (
     Columns,
     Format,
@@ -44,15 +44,8 @@ def kb_build_cli(
     suppressed: Suppressed = False,
     columns: Columns = None,
     mentions: Mentions = None,
-    model: Annotated[
-        str | None,
-        Opt(
-            "--model",
-            "-m",
-            help="Pipeline that encodes the names, by path or package name; if not given, the first pipeline that loads the knowledge base does",
-        ),
-    ] = None,
-    gpu_id: Annotated[int, Opt("--gpu-id", "-g", help="GPU id, or -1 for the CPU")] = -1,
+    model: Model = None,
+    gpu_id: GpuId = -1,
 ) -> None:
     """
     Build a knowledge base from one or more vocabularies: a folder with the concepts,

@@ -8,7 +8,7 @@ from spacy.cli._util import Arg, Opt
 
 from ..errors import Errors, MetricELError
 from ._corpus import check_corpus
-from ._kb_output import building, check_output, write_kb
+from ._kb_output import GpuId, Model, building, check_output, write_kb
 from ._sources import (
     Columns,
     Format,
@@ -34,15 +34,6 @@ Output = Annotated[
     Path | None,
     Opt("--output", "-o", help="Folder to make instead of changing the knowledge base itself"),
 ]
-Model = Annotated[
-    str | None,
-    Opt(
-        "--model",
-        "-m",
-        help="Pipeline that encodes the new names, by path or package name; if not given, the first pipeline that loads the knowledge base does",
-    ),
-]
-GpuId = Annotated[int, Opt("--gpu-id", "-g", help="GPU id, or -1 for the CPU")]
 
 
 @kb_app.command("add")
@@ -78,6 +69,8 @@ def kb_add_cli(
     from ..kb.changes import combine
 
     corpora = mentions or []
+    if not sources and not corpora:
+        raise MetricELError(Errors.E316.format(path=path))
     for corpus in corpora:
         check_corpus(corpus)
     options = read_options(

@@ -35,14 +35,11 @@ ROWS_IN_MEMORY = 200_000
 CONCEPTS_PER_BATCH = 10_000
 LINKS_PER_BATCH = 200_000
 
-CORPUS = -1
-"""The source of concepts that come of training mentions."""
-
 _CONCEPTS = pa.schema(
     [
         ("concept_id", pa.string()),
         ("place", pa.int64()),
-        ("source", pa.int32()),
+        ("is_own", pa.bool_()),
         ("canonical_name", pa.string()),
         ("aliases", pa.list_(pa.string())),
         ("types", pa.list_(pa.string())),
@@ -196,12 +193,11 @@ def _concept_rows(
     uses: Mapping[tuple[str, str], int],
 ) -> Iterator[tuple]:
     place = 0
-    for number, source in enumerate(sources):
-        for entity in map(clean_entity, source):
-            yield (entity.concept_id, place, number, *entity[1:])
-            place += 1
+    for entity in map(clean_entity, chain.from_iterable(sources)):
+        yield (entity.concept_id, place, True, *entity[1:])
+        place += 1
     for entity in chain(map(clean_entity, corpus), _used_concepts(uses)):
-        yield (entity.concept_id, place, CORPUS, *entity[1:])
+        yield (entity.concept_id, place, False, *entity[1:])
         place += 1
 
 
@@ -254,7 +250,7 @@ def _merged(concepts: _Sorter, *, merge: bool) -> Iterator[tuple[Entity, bool]]:
     rows = (row for batch in batches for row in zip(*(c.to_pylist() for c in batch), strict=True))
     for concept_id, group in groupby(rows, key=lambda row: row[0]):
         found = [(row[2], Entity(concept_id, *row[3:])) for row in group]
-        known = [entity for source, entity in found if source != CORPUS]
+        known = [entity for is_own, entity in found if is_own]
         if len(known) > 1 and not merge:
             raise MetricELError(Errors.E130.format(concept_id=concept_id))
         entities = known or [entity for _, entity in found]

@@ -96,6 +96,10 @@ def test_add_counts_mentions(run, files, kb):
     assert "C77" in found
 
 
+def test_nothing_to_add_is_refused(fails, kb):
+    fails("E316", "kb", "add", kb)
+
+
 def test_remove(run, kb, tmp_path, fails):
     listed = tmp_path / "retired.txt"
     listed.write_text("C04\n\nC05\n", encoding="utf8")

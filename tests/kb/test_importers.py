@@ -17,6 +17,8 @@ from spacy_metric_el.kb.importers import (
     read_obo,
 )
 
+from ..util import write_file as write
+
 DATA = Path(__file__).parents[3] / "shared" / "data" / "kb"
 
 OBO = """format-version: 1.2
@@ -55,12 +57,6 @@ name: part of
 
 # In code points, so that white space and control characters are drawn often enough.
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
-
-
-def write(path, text):
-    data = text.encode() if isinstance(text, str) else text
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return path
 
 
 def write_records(path, *records):

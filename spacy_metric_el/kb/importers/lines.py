@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -42,15 +42,29 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
         UTF-8, E109 if the file cannot be read.
     """
     path = existing_file(path)
-    number = 0
     try:
         with open_binary(path) as file:
-            for raw in file:
-                number += 1
-                if number == 1:
-                    raw = raw.removeprefix(_BOM)
-                yield number, raw.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise MetricELError(Errors.E105.format(path=path, line=number)) from error
+            yield from decode_lines(file, str(path))
     except (OSError, EOFError, zlib.error) as error:
         raise MetricELError(Errors.E109.format(path=path, reason=error)) from error
+
+
+def decode_lines(file: Iterable[bytes], label: str) -> Iterator[tuple[int, str]]:
+    """Decode the lines of an open file; see `read_lines`.
+
+    file (Iterable[bytes]): The lines with their ends.
+    label (str): What errors call the file.
+    YIELDS (tuple[int, str]): The number of the line, from 1, and its text.
+    RAISES (MetricELError): E105 if a line is not UTF-8.
+    """
+    for number, raw in enumerate(file, 1):
+        line = raw.removeprefix(_BOM) if number == 1 else raw
+        try:
+            yield number, line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise MetricELError(Errors.E105.format(path=label, line=number)) from error
+
+
+def first_line(path: Path) -> str:
+    """RETURNS (str): The first line that is not blank; empty if there is none."""
+    return next((line for _, line in read_lines(path) if line.strip()), "")

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from ...errors import Errors, MetricELError
 from ..entity import Entity, clean_entity
-from .lines import existing_file, open_binary, read_lines
+from .lines import existing_file, first_line, open_binary, read_lines
 from .options import DEFAULTS, ReadOptions
 
 _FIELD = re.compile(r"([A-Z][A-Z0-9_ ]*?) *=(.*)", re.DOTALL)
@@ -170,7 +170,7 @@ def read_mesh(path: str | Path, options: ReadOptions = DEFAULTS) -> Iterator[Ent
         line is not in the ASCII form, E124 if no concept has a wanted type.
     """
     path, wanted = existing_file(path), options.semantic_types
-    opening = next((line.lstrip() for _, line in read_lines(path) if line.strip()), "")
+    opening = first_line(path).lstrip()
     records = _iter_xml(path) if opening.startswith("<") else _iter_ascii(path)
     seen: set[str] = set()
     types: Counter[str] = Counter()

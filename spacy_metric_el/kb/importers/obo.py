@@ -60,7 +60,7 @@ def _get_own_id(term: TermFrame) -> str:
 
 
 def _make_record(term: TermFrame, scopes: frozenset[str]) -> Entity | None:
-    """RETURNS (Entity | None): What a term says, still without an id; None if it has no name."""
+    """RETURNS (Entity | None): What a term says, under its own id; None if it has no name."""
     clauses = list(term)
     names = [clause.name for clause in clauses if isinstance(clause, NameClause)]
     synonyms = [clause.synonym for clause in clauses if isinstance(clause, SynonymClause)]
@@ -68,7 +68,8 @@ def _make_record(term: TermFrame, scopes: frozenset[str]) -> Entity | None:
     types = [str(clause.namespace) for clause in clauses if isinstance(clause, NamespaceClause)]
     definitions = [clause.definition for clause in clauses if isinstance(clause, DefClause)]
     definition = definitions[0] if definitions else None
-    return Entity("", aliases[0], aliases, types, definition) if aliases else None
+    own_id = _get_own_id(term)
+    return Entity(own_id, aliases[0], aliases, types, definition) if aliases else None
 
 
 def _check_scopes(scopes: Iterable[str]) -> frozenset[str]:
@@ -103,17 +104,33 @@ def read_obo(
     RAISES (MetricELError): E107 if the file is not valid OBO, E108 if no term
         has the prefix, E110 for an unknown scope, E111 for a file without terms.
     """
-    path, wanted, prefix = existing_file(path), _check_scopes(scopes), id_prefix.rstrip(":")
+    path, wanted = existing_file(path), _check_scopes(scopes)
+    live = (term for term in _iter_terms(path) if not _is_obsolete(term))
+    records = ((_make_record(term, wanted), _get_xrefs(term)) for term in live)
+    named = ((record, xrefs) for record, xrefs in records if record is not None)
+    yield from concepts_of_terms(named, path, id_prefix)
+
+
+def concepts_of_terms(
+    terms: Iterable[tuple[Entity, list[tuple[str, str]]]], path: Path, id_prefix: str
+) -> Iterator[Entity]:
+    """Give the names of terms to the concepts that they refer to.
+
+    terms (Iterable[tuple[Entity, list[tuple[str, str]]]]): Terms under their own ids, with
+        prefix and local id of each cross reference.
+    path (Path): What errors call the file.
+    id_prefix (str): The prefix of the cross references that are concept ids; empty for
+        the terms' own ids.
+    YIELDS (Entity): One tidy record per concept; terms of one concept are merged.
+    RAISES (MetricELError): E108 if no term has the prefix, E111 if there is no term.
+    """
+    prefix = id_prefix.rstrip(":")
     found: list[Entity] = []
     seen: Counter[str] = Counter()
-    for term in _iter_terms(path):
-        record = None if _is_obsolete(term) else _make_record(term, wanted)
-        if record is None:
-            continue
-        xrefs = _get_xrefs(term)
-        seen.update(xref_prefix for xref_prefix, _ in xrefs)
-        ids = [local for name, local in xrefs if name == prefix] if prefix else [_get_own_id(term)]
-        found.extend(record._replace(concept_id=concept_id) for concept_id in ids)
+    for term, xrefs in terms:
+        seen.update(name for name, _ in xrefs)
+        ids = [local for name, local in xrefs if name == prefix] if prefix else [term.concept_id]
+        found.extend(term._replace(concept_id=concept_id) for concept_id in ids)
     if not found and prefix:
         prefixes = ", ".join(name for name, _ in seen.most_common()) or "none"
         raise MetricELError(Errors.E108.format(path=path, prefix=prefix, prefixes=prefixes))

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 from ...errors import Errors, MetricELError
 from ..entity import Entity, unique_texts
 from .lines import existing_file, read_lines
-from .merge import merge_entities
+from .obo import concepts_of_terms
 from .options import DEFAULTS, ReadOptions
 
 _T = TypeVar("_T", str, bool, list, dict)
@@ -109,7 +108,7 @@ def read_obo_json(path: str | Path, options: ReadOptions = DEFAULTS) -> Iterator
         prefix, E109 if the file cannot be read, E111 for a file without terms,
         E123 if it is no OBO graph.
     """
-    path, prefix = existing_file(path), options.id_prefix.rstrip(":")
+    path = existing_file(path)
     text = "\n".join(line for _, line in read_lines(path))
     try:
         terms = list(_iter_terms(text))
@@ -118,17 +117,4 @@ def read_obo_json(path: str | Path, options: ReadOptions = DEFAULTS) -> Iterator
         raise MetricELError(Errors.E123.format(path=path, reason=reason)) from error
     except (ValueError, RecursionError) as error:
         raise MetricELError(Errors.E123.format(path=path, reason=error)) from error
-    found = [
-        term._replace(concept_id=concept_id)
-        for term, xrefs in terms
-        for concept_id in (
-            [local for name, local in xrefs if name == prefix] if prefix else [term.concept_id]
-        )
-    ]
-    if not found and prefix:
-        seen = Counter(name for _, xrefs in terms for name, _ in xrefs)
-        prefixes = ", ".join(name for name, _ in seen.most_common()) or "none"
-        raise MetricELError(Errors.E108.format(path=path, prefix=prefix, prefixes=prefixes))
-    if not found:
-        raise MetricELError(Errors.E111.format(path=path))
-    yield from merge_entities(found)
+    yield from concepts_of_terms(terms, path, options.id_prefix)

@@ -20,7 +20,7 @@ import numpy as np
 
 from ...errors import Errors, MetricELError
 from ..entity import Entity, clean_entity
-from .lines import existing_file, read_lines
+from .lines import decode_lines, existing_file, read_lines
 from .options import DEFAULTS, ReadOptions
 from .semantic_types import SEMANTIC_NETWORK, narrower_types
 
@@ -77,17 +77,12 @@ _get_name = itemgetter(0, 1, 2, 4, 6, 11, 12, 14, 16)
 
 def _read_member(archive: ZipFile, name: str, label: str) -> Iterator[tuple[int, str]]:
     """YIELDS (tuple[int, str]): What `read_lines` would, had the member been extracted."""
-    number = 0
     unpack: Callable[[Any], Any] = gzip.open if name.endswith(".gz") else io.BufferedReader
     try:
         with archive.open(name) as member, unpack(member) as file:
-            for raw in file:
-                number += 1
-                if number == 1:
-                    raw = raw.removeprefix(b"\xef\xbb\xbf")
-                yield number, raw.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise MetricELError(Errors.E105.format(path=label, line=number)) from error
+            yield from decode_lines(file, label)
+    except MetricELError:
+        raise
     except _ZIP_ERRORS as error:
         raise MetricELError(Errors.E109.format(path=label, reason=error)) from error
 

@@ -10,7 +10,7 @@ from xml.sax import SAXException
 
 from ...errors import Errors, MetricELError
 from ..entity import Entity
-from .lines import existing_file, open_binary, read_lines
+from .lines import existing_file, first_line, open_binary, read_lines
 from .merge import merge_entities
 from .options import DEFAULTS, ReadOptions
 
@@ -66,7 +66,7 @@ def _read_graph(path: Path) -> "Graph":
     except ImportError as error:
         raise MetricELError(Errors.E125) from error
     graph = Graph()
-    opening = next((line.lstrip() for _, line in read_lines(path) if line.strip()), "")
+    opening = first_line(path).lstrip()
     is_xml = opening.startswith(XML_OPENINGS)
     # Turtle holds N-Triples, and its parser knows the lines. XML may be in other
     # encodings than UTF-8, so that its own parser has to decode it.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...errors import Errors, MetricELError
 from ..entity import Entity, clean_entity
-from .lines import existing_file, read_lines
+from .lines import existing_file, first_line, read_lines
 from .options import DEFAULTS, ReadOptions
 
 FIELDS = {
@@ -29,7 +29,7 @@ def _find_delimiter(path: Path) -> str:
         return "\t"
     if name.endswith(".csv"):
         return ","
-    heading = next((line for _, line in read_lines(path) if line.strip()), "")
+    heading = first_line(path)
     return "\t" if "\t" in heading else max(",;", key=heading.count)
 
 

@@ -11,6 +11,8 @@ from spacy_metric_el.kb.entity import Entity, clean_entity
 from spacy_metric_el.kb.importers.mesh import read_mesh
 from spacy_metric_el.kb.importers.options import DEFAULTS, ReadOptions
 
+from ...util import write_file as write
+
 DESC_XML = """<?xml version="1.0"?>
 <!DOCTYPE DescriptorRecordSet SYSTEM "https://www.nlm.nih.gov/databases/dtd/desc.dtd">
 <DescriptorRecordSet LanguageCode = "eng">
@@ -125,12 +127,6 @@ entities_of_mesh = st.lists(
     min_size=1,
     unique_by=lambda entity: entity.concept_id,
 )
-
-
-def write(path, text):
-    data = text.encode() if isinstance(text, str) else text
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return path
 
 
 def raised(path, options=DEFAULTS):

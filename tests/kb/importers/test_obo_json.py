@@ -11,6 +11,8 @@ from spacy_metric_el.kb.importers.obo import read_obo
 from spacy_metric_el.kb.importers.obo_json import read_obo_json
 from spacy_metric_el.kb.importers.options import DEFAULTS, ReadOptions
 
+from ...util import write_file
+
 PURL = "http://purl.obolibrary.org/obo/"
 OBO_IN_OWL = "http://www.geneontology.org/formats/oboInOwl#"
 OWN_IDS = ReadOptions(id_prefix="")
@@ -109,10 +111,8 @@ names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str
 
 
 def write(path, content):
-    text = content if isinstance(content, str | bytes) else json.dumps(content, indent=1)
-    data = text.encode() if isinstance(text, str) else text
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return path
+    is_text = isinstance(content, str | bytes)
+    return write_file(path, content if is_text else json.dumps(content, indent=1))
 
 
 def raised(path, options=DEFAULTS):

@@ -10,6 +10,8 @@ from spacy_metric_el.kb.entity import clean_entity
 from spacy_metric_el.kb.importers.options import ReadOptions
 from spacy_metric_el.kb.importers.skos import read_skos
 
+from ...util import write_file as write
+
 rdflib = pytest.importorskip("rdflib")
 
 PREFIXES = """@prefix skos: <http://www.w3.org/2004/02/skos/core#> .
@@ -34,12 +36,6 @@ CONCEPTS = [
     ("fever", "Fever", ["Fever", "Pyrexia", "High temperature", "Feever"], ["findings"]),
     ("N2", "Cough", ["Cough"], []),
 ]
-
-
-def write(path, text):
-    data = text.encode() if isinstance(text, str) else text
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return path
 
 
 def read(path, text, **options):

@@ -11,6 +11,8 @@ from spacy_metric_el.kb.entity import Entity, clean_entity
 from spacy_metric_el.kb.importers.options import ReadOptions
 from spacy_metric_el.kb.importers.table import FIELDS, read_table
 
+from ...util import write_file as write
+
 TABLE = """concept_id,canonical_name,aliases,types,definition,more
 C1,Fever,Pyrexia|High temperature,T184,Hot.,x
 C2,"Cough, dry",,T184|T047,,
@@ -19,12 +21,6 @@ CONCEPTS = [
     ("C1", "Fever", ["Fever", "Pyrexia", "High temperature"], ["T184"], "Hot."),
     ("C2", "Cough, dry", ["Cough, dry"], ["T184", "T047"], None),
 ]
-
-
-def write(path, text):
-    data = text.encode() if isinstance(text, str) else text
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return path
 
 
 def read(path, text, **columns):
