@@ -75,19 +75,12 @@ def format_bytes(size: float) -> str:
 
 
 def _describe_vectors(vectors: "RowVectors") -> dict[str, Any]:
+    from ..kb.index import search_settings
+
     return {
         "rows": vectors.counts(),
         "width": vectors.width,
-        "index": _index_type(vectors.index),
+        "index": vectors.factory,
+        "search": search_settings(vectors.index),
         "fingerprint": vectors.fingerprint,
     }
-
-
-def _index_type(index: Any) -> str:
-    import faiss
-
-    found = faiss.downcast_index(index)
-    name = type(found).__name__
-    if not isinstance(found, faiss.IndexRefine):
-        return name
-    return f"{name}({_index_type(found.base_index)}, {_index_type(found.refine_index)})"

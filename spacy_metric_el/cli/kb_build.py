@@ -4,7 +4,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-from spacy.cli._util import Arg
+from spacy.cli._util import Arg, Opt
 
 from ._corpus import check_corpus
 from ._kb_output import GpuId, Model, building, check_output, write_kb
@@ -45,6 +45,13 @@ def kb_build_cli(
     columns: Columns = None,
     mentions: Mentions = None,
     model: Model = None,
+    index: Annotated[
+        str,
+        Opt(
+            "--index",
+            help="FAISS factory string of the index, such as HNSW32,SQ8; chosen by the number of names if not given",
+        ),
+    ] = "",
     gpu_id: GpuId = -1,
 ) -> None:
     """
@@ -60,7 +67,7 @@ def kb_build_cli(
     $ spacy metric-el kb build mesh.kb desc2026.xml supp2026.xml
     $ spacy metric-el kb build mine.kb codes.csv --columns concept_id=CODE --columns name=TERM
     $ spacy metric-el kb build umls.kb umls.jsonl --mentions train.spacy \\
-        --model ./pipeline
+        --model ./pipeline --index "IVF4096,PQ192x4fs,Refine(SQfp16)"
     """
     from ..kb import FaissKnowledgeBase
 
@@ -86,6 +93,7 @@ def kb_build_cli(
         "version": version("spacy-metric-el"),
         "sources": describe_files(sources),
         "mentions": describe_files(corpora),
+        **({"index": index} if index else {}),
     }
     kb = FaissKnowledgeBase.from_sources(streams, uses, **building(output, meta))
     write_kb(kb, output, pipeline)

@@ -162,7 +162,9 @@ def _join_meta(
 ) -> dict[str, Any]:
     joined = {"sources": sources or [], "mentions": mentions or []}
     before = {key: [x for kb in kbs for x in kb.meta.get(key, ())] for key in joined}
+    asked = [kb.meta["index"] for kb in kbs if "index" in kb.meta]
     return {
         "version": version("spacy-metric-el"),
+        **({"index": asked[0]} if asked else {}),
         **{key: [*before[key], *joined[key]] for key in joined},
     }

@@ -38,6 +38,11 @@ def _show(path: Path, summary: dict[str, Any], msg: Printer) -> None:
     vectors = summary["vectors"]
     if vectors is not None:
         lines["Index"] = f"{vectors['index']}, {vectors['width']} wide"
+        search = vectors["search"]
+        if search["probes"]:
+            lines["Clusters searched"] = f"{search['probes']:,}"
+        if search["k_factor"] > 1:
+            lines["Rows compared again"] = f"{search['k_factor']:g} for each row asked for"
         lines["Encoder"] = vectors["fingerprint"]
     meta = summary["manifest"]["meta"]
     for title, key in (("Sources", "sources"), ("Mentions", "mentions")):

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from .entity import Entity
 from .knowledge_base import FaissKnowledgeBase
 from .ranking import ENTITY_ROW, NAME_ROW
 from .records import MentionCounts, Records
-from .vectors import RowVectors, find_rows, make_row_vectors
+from .vectors import DECODED, RowVectors, find_rows, make_row_vectors, row_buffer
 
 
 class _Rows(NamedTuple):
@@ -62,25 +63,41 @@ def combine(
             uses[pair] = uses.get(pair, 0) + count
     uses = {pair: count for pair, count in uses.items() if pair[1] not in without}
     made = FaissKnowledgeBase.from_sources([*streams, *sources], uses, corpus=corpus, **settings)
-    made.vectors = carry_vectors(kbs, made.records)
+    made.vectors = carry_vectors(
+        kbs,
+        made.records,
+        factory=made.meta.get("index", ""),
+        work_folder=settings.get("work_folder"),
+    )
     return made
 
 
-def carry_vectors(kbs: Sequence[FaissKnowledgeBase], records: Records) -> RowVectors | None:
+def carry_vectors(
+    kbs: Sequence[FaissKnowledgeBase],
+    records: Records,
+    *,
+    factory: str = "",
+    work_folder: Path | None = None,
+) -> RowVectors | None:
     """Take the vectors of what other knowledge bases have, too.
 
     kbs (Sequence[FaissKnowledgeBase]): With vectors, or without.
     records (Records): The new vocabulary.
+    factory (str): FAISS factory string; chosen by the rows if empty.
+    work_folder (Path | None): Where many vectors may wait; see `row_buffer`.
     RETURNS (RowVectors | None): Rows of the names and entities that are written as they
         were; None if there are none.
     """
     encoded = [kb for kb in kbs if kb.vectors is not None]
-    parts, kinds, refs = [], [], []
+    if not encoded:
+        return None
+    first = encoded[0].require_vectors()
+    parts: list[tuple[RowVectors, _Rows]] = []
     is_known = {NAME_ROW: np.zeros(records.n_names, dtype=bool)}
     is_known[ENTITY_ROW] = np.zeros(records.n_entities, dtype=bool)
     for kb in encoded:
         vectors = kb.require_vectors()
-        if vectors.fingerprint != encoded[0].require_vectors().fingerprint:
+        if vectors.fingerprint != first.fingerprint:
             continue
         for found in (_same_names(kb, records), _same_entities(kb, records)):
             if not len(found.rows):
@@ -88,17 +105,24 @@ def carry_vectors(kbs: Sequence[FaissKnowledgeBase], records: Records) -> RowVec
             known = is_known[int(found.kinds[0])]
             fresh = ~known[found.refs]
             known[found.refs] = True
-            parts.append(vectors.decode(found.rows[fresh]))
-            kinds.append(found.kinds[fresh])
-            refs.append(found.refs[fresh])
-    if not sum(map(len, parts)):
+            parts.append((vectors, _Rows(*(values[fresh] for values in found))))
+    n_rows = sum(len(found.rows) for _, found in parts)
+    if not n_rows:
         return None
-    return make_row_vectors(
-        np.concatenate(parts),
-        np.concatenate(kinds),
-        np.concatenate(refs),
-        encoded[0].require_vectors().fingerprint,
-    )
+    with row_buffer(n_rows, first.width - first.n_empty, work_folder) as buffer:
+        start = 0
+        for vectors, found in parts:
+            for rows in np.array_split(found.rows, -(-len(found.rows) // DECODED) or 1):
+                buffer[start : start + len(rows)] = vectors.decode(rows)[:, first.n_empty :]
+                start += len(rows)
+        return make_row_vectors(
+            buffer,
+            np.concatenate([found.kinds for _, found in parts]),
+            np.concatenate([found.refs for _, found in parts]),
+            first.fingerprint,
+            n_empty=first.n_empty,
+            factory=factory,
+        )
 
 
 def _kept_entities(records: Records, without: Collection[str], *, own: bool) -> Iterator[Entity]:

@@ -1,7 +1,12 @@
 """Row vectors: what one encoder made of a vocabulary. They belong to that encoder."""
 
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import faiss
@@ -9,14 +14,25 @@ import numpy as np
 
 from ..errors import Errors, MetricELError
 from ..files import replaced_folder
-from .index import build_index, read_index, search_index
+from .index import (
+    IndexPlan,
+    build_index,
+    plan_index,
+    read_index,
+    search_index,
+    search_settings,
+    set_search,
+    write_index,
+)
 from .ranking import ENTITY_ROW, NAME_ROW
 from .storage import MANIFEST, read_manifest, write_manifest
 
-INDEX_FILE = "index.faiss"
 ROWS_FILE = "rows.npz"
 DECODED = 65_536
 """Rows that are decoded together."""
+
+IN_MEMORY = 2**29
+"""Bytes of vectors that wait in memory for their index; more of them wait in a file."""
 
 KIND_NAMES = {NAME_ROW: "name", ENTITY_ROW: "entity"}
 
@@ -31,6 +47,7 @@ class RowVectors:
     fingerprint (str): Of the encoder that made the vectors.
     n_empty (int): Leading columns that are 0 in all rows, and are therefore not in the
         index: the context channel, where names have none.
+    factory (str): FAISS factory string of the index.
     """
 
     index: faiss.Index
@@ -38,6 +55,7 @@ class RowVectors:
     refs: np.ndarray
     fingerprint: str
     n_empty: int = 0
+    factory: str = ""
 
     @property
     def width(self) -> int:
@@ -79,26 +97,51 @@ def find_rows(vectors: RowVectors, kinds: np.ndarray, refs: np.ndarray) -> np.nd
     return rows
 
 
+@contextmanager
+def row_buffer(n_rows: int, width: int, folder: Path | None = None) -> Iterator[np.ndarray]:
+    """Make room for vectors that wait for their index.
+
+    n_rows (int): Number of rows.
+    width (int): Width of the vectors.
+    folder (Path | None): Where a file may grow that has no name, and is gone when the
+        process is; the system's folder for such files if None.
+    YIELDS (np.ndarray): (n_rows, width): float32 in memory, or float16 in a file where
+        that takes more than `IN_MEMORY`.
+    RAISES (OSError): If the disk has no room for the file.
+    """
+    if n_rows * width * 4 <= IN_MEMORY:
+        yield np.zeros((n_rows, width), dtype=np.float32)
+        return
+    with tempfile.TemporaryFile(dir=folder) as file:
+        # A map of a file with holes would end the process when the disk is full.
+        os.posix_fallocate(file.fileno(), 0, n_rows * width * 2)
+        yield np.memmap(file, dtype=np.float16, mode="r+", shape=(n_rows, width))
+
+
 def make_row_vectors(
     vectors: np.ndarray,
     kinds: np.ndarray,
     refs: np.ndarray,
     fingerprint: str,
-    factory: str | None = None,
+    *,
+    n_empty: int = 0,
+    factory: str = "",
 ) -> RowVectors:
     """Index the vectors of rows.
 
-    vectors (np.ndarray): (n_rows, width) float32, unit length.
+    vectors (np.ndarray): (n_rows, width - n_empty), unit length; see `row_buffer`.
     kinds (np.ndarray): (n_rows,) kinds of row.
     refs (np.ndarray): (n_rows,) names or entities.
     fingerprint (str): Of the encoder that made the vectors.
-    factory (str | None): FAISS factory string; chosen by size if None.
+    n_empty (int): Columns in front that are 0 in all rows, and that `vectors` lacks.
+    factory (str): FAISS factory string; chosen by the rows if empty.
     RETURNS (RowVectors): The index with its rows.
+    RAISES (MetricELError): E141 for a factory string that FAISS cannot use here.
     """
-    is_used = vectors.any(axis=0)
-    n_empty = int(is_used.argmax()) if is_used.any() else 0
-    index = build_index(vectors[:, n_empty:], factory)
-    return RowVectors(index, kinds.astype(np.uint8), refs.astype(np.int32), fingerprint, n_empty)
+    plan = IndexPlan(factory) if factory else plan_index(vectors)
+    index = build_index(vectors, plan)
+    kinds, refs = kinds.astype(np.uint8), refs.astype(np.int32)
+    return RowVectors(index, kinds, refs, fingerprint, n_empty, plan.factory)
 
 
 def write_vectors(vectors: RowVectors, folder: Path) -> None:
@@ -108,12 +151,14 @@ def write_vectors(vectors: RowVectors, folder: Path) -> None:
     folder (Path): Made or replaced.
     """
     with replaced_folder(folder) as fresh:
-        faiss.write_index(vectors.index, str(fresh / INDEX_FILE))
+        write_index(vectors.index, fresh)
         np.savez(fresh / ROWS_FILE, kinds=vectors.kinds, refs=vectors.refs)
         content = {
             "fingerprint": vectors.fingerprint,
             "width": vectors.width,
             "rows": vectors.counts(),
+            "factory": vectors.factory,
+            "search": search_settings(vectors.index),
         }
         write_manifest(fresh, content)
 
@@ -127,13 +172,15 @@ def read_vectors(folder: Path) -> RowVectors | None:
     """
     if not (folder / MANIFEST).is_file():
         return None
-    manifest = read_manifest(folder, {"fingerprint": str, "width": int})
+    content = {"fingerprint": str, "width": int, "factory": str, "search": dict}
+    manifest = read_manifest(folder, content)
     try:
-        index = read_index(str(folder / INDEX_FILE))
+        index = read_index(folder)
+        _apply(manifest["search"], index)
         # np.load leaves a file open that it opened itself and cannot read.
         with (folder / ROWS_FILE).open("rb") as file, np.load(file, allow_pickle=False) as rows:
             kinds, refs = rows["kinds"], rows["refs"]
-    except (RuntimeError, ValueError, KeyError, OSError, BadZipFile) as err:
+    except (RuntimeError, MemoryError, ValueError, KeyError, TypeError, OSError, BadZipFile) as err:
         raise MetricELError(Errors.E135.format(path=folder, reason=err)) from err
     if not len(kinds) == len(refs) == index.ntotal:
         reason = f"{index.ntotal} vectors, {len(kinds)} kinds, {len(refs)} targets"
@@ -142,4 +189,8 @@ def read_vectors(folder: Path) -> RowVectors | None:
     if n_empty < 0:
         reason = f"vectors of {index.d} columns instead of {manifest['width']}"
         raise MetricELError(Errors.E135.format(path=folder, reason=reason))
-    return RowVectors(index, kinds, refs, manifest["fingerprint"], n_empty)
+    return RowVectors(index, kinds, refs, manifest["fingerprint"], n_empty, manifest["factory"])
+
+
+def _apply(search: dict[str, Any], index: faiss.Index) -> None:
+    set_search(index, probes=int(search["probes"]), k_factor=float(search["k_factor"]))

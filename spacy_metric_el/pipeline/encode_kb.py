@@ -1,11 +1,15 @@
 """A vocabulary through the encoder: fitting a fresh one, and making all rows."""
 
+import os
+from pathlib import Path
+
 import numpy as np
+from tqdm import tqdm
 
 from ..kb import FaissKnowledgeBase
 from ..kb.ranking import ENTITY_ROW, NAME_ROW
 from ..kb.records import Records
-from ..kb.vectors import RowVectors, find_rows, make_row_vectors
+from ..kb.vectors import RowVectors, find_rows, make_row_vectors, row_buffer
 from ..model.head import fit_projection
 from ..model.surface import fit_weights
 from .name_docs import NameText
@@ -13,6 +17,12 @@ from .name_encoder import NameEncoder
 
 FIT_SAMPLE = 4_000
 """Names that a fresh projection is fitted to."""
+
+BLOCK = 65_536
+"""Rows that are encoded together, sorted by length among themselves."""
+
+PROGRESS_FROM = 2_000
+"""Fewer names than this are encoded without a progress bar."""
 
 CONTEXT_CHARACTERS = 160
 """Of an entity's other names and definition, this much follows its name."""
@@ -54,27 +64,45 @@ def encode_kb(
     entity_rows (bool): Whether entities with a definition get a row of their own.
     progress (bool): Whether to show a progress bar.
     RETURNS (RowVectors): A row for each name, then one for each such entity.
+    RAISES (MetricELError): E141 for an index that FAISS cannot make.
     """
-    records = kb.records
-    texts = [NameText(name) for name in records.name_texts()]
-    kinds, refs = [np.full(len(texts), NAME_ROW)], [np.arange(len(texts))]
-    if entity_rows:
-        entities, entity_texts = describe_entities(records)
-        texts += entity_texts
-        kinds.append(np.full(len(entities), ENTITY_ROW))
-        refs.append(entities)
-    all_kinds, all_refs = np.concatenate(kinds), np.concatenate(refs)
-    known = kb.vectors
-    if known is None or known.fingerprint != fingerprint:
-        vectors = encoder.encode(texts, progress="Encoding names" if progress else "")
-        return make_row_vectors(vectors, all_kinds, all_refs, fingerprint)
-    rows = find_rows(known, all_kinds, all_refs)
-    missing = np.flatnonzero(rows < 0)
-    vectors = np.zeros((len(texts), known.width), dtype=np.float32)
-    vectors[rows >= 0] = known.decode(rows[rows >= 0])
-    title = "Encoding new names" if progress else ""
-    vectors[missing] = encoder.encode([texts[i] for i in missing], progress=title)
-    return make_row_vectors(vectors, all_kinds, all_refs, fingerprint)
+    records, n_names = kb.records, kb.records.n_names
+    entities, described = describe_entities(records) if entity_rows else (np.zeros(0, np.int64), [])
+    n_rows = n_names + len(entities)
+    kinds = np.repeat([NAME_ROW, ENTITY_ROW], [n_names, len(entities)])
+    refs = np.concatenate((np.arange(n_names), entities))
+    known = kb.vectors if kb.vectors and kb.vectors.fingerprint == fingerprint else None
+    rows = np.full(n_rows, -1) if known is None else find_rows(known, kinds, refs)
+    n_empty = encoder.n_empty
+    title = "Encoding names" if known is None else "Encoding new names"
+    with (
+        row_buffer(n_rows, encoder.width - n_empty, _work_folder(kb)) as buffer,
+        progress_bar(int((rows < 0).sum()), title, shown=progress) as bar,
+    ):
+        for start in range(0, n_rows, BLOCK):
+            end = min(start + BLOCK, n_rows)
+            texts = [NameText(name) for name in records.name_texts(start, min(end, n_names))]
+            texts += described[max(start - n_names, 0) : max(end - n_names, 0)]
+            block = rows[start:end]
+            missing = np.flatnonzero(block < 0)
+            vectors = encoder.encode([texts[i] for i in missing], advance=bar.update)
+            buffer[start + missing] = vectors[:, n_empty:]
+            kept = np.flatnonzero(block >= 0)
+            if known is not None and len(kept):
+                buffer[start + kept] = known.decode(block[kept])[:, n_empty:]
+        factory = kb.meta.get("index", "")
+        return make_row_vectors(buffer, kinds, refs, fingerprint, n_empty=n_empty, factory=factory)
+
+
+def progress_bar(total: int, title: str, *, shown: bool) -> tqdm:
+    """RETURNS (tqdm): A bar for the encoding of names; none where it is not shown, or the names are few."""
+    hidden = None if shown and total >= PROGRESS_FROM else True
+    return tqdm(total=total, desc=title, unit=" names", disable=hidden, leave=False)
+
+
+def _work_folder(kb: FaissKnowledgeBase) -> Path | None:
+    """Vectors wait beside the index that they are for, on the same disk."""
+    return kb.path if kb.path is not None and os.access(kb.path, os.W_OK) else None
 
 
 def describe_entities(records: Records) -> tuple[np.ndarray, list[NameText]]:

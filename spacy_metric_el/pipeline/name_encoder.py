@@ -8,7 +8,6 @@ from spacy.language import Language
 from spacy.tokenizer import Tokenizer
 from thinc.api import Model
 from thinc.types import Floats2d
-from tqdm import tqdm
 
 from ..errors import Errors, MetricELError
 from ..model.pooling import pool_spans, unit_rows
@@ -18,11 +17,11 @@ from .name_docs import NameText, length_batches, make_name_docs, throwaway_token
 CHARACTERS_PER_BATCH = 16_384
 """Characters of a batch, padding counted in: some 4,000 wordpieces."""
 
+SURFACES_PER_BATCH = 8_192
+"""Names whose n-grams are hashed together."""
+
 NAMES_PER_VOCAB = 20_000
 """Names after which the throw-away vocabulary is thrown away."""
-
-PROGRESS_FROM = 2_000
-"""Fewer names than this are encoded without a progress bar."""
 
 
 class NameEncoder:
@@ -39,21 +38,38 @@ class NameEncoder:
         self._copied_from: tuple = ()
         self._n_tokenized = 0
 
-    def encode(self, names: Sequence[NameText], *, progress: str = "") -> np.ndarray:
+    @property
+    def width(self) -> int:
+        """RETURNS (int): Width of the vectors."""
+        return self.model.get_dim("nO")
+
+    @property
+    def n_empty(self) -> int:
+        """RETURNS (int): Columns in front that are 0 in all vectors of names: the context channel, where names have none."""
+        head = self.model.get_ref("head")
+        if head.attrs["name_context"]:
+            return 0
+        return self.width - head.get_ref("surface").get_dim("nO")
+
+    def encode(
+        self, names: Sequence[NameText], *, advance: Callable[[int], object] | None = None
+    ) -> np.ndarray:
         """Encode names for an index.
 
         names (Sequence[NameText]): With surfaces that are not empty.
-        progress (str): Title of the progress bar; none if empty.
+        advance (Callable[[int], object] | None): Told how many names are done, batch by batch.
         RETURNS (np.ndarray): (n, width) float32 unit vectors.
         """
         head = self.model.get_ref("head")
-        vectors = np.zeros((len(names), self.model.get_dim("nO")), dtype=np.float32)
+        vectors = np.zeros((len(names), self.width), dtype=np.float32)
+        advance = advance or (lambda n: None)
         if not head.attrs["name_context"]:
-            return self._encode_surfaces(names, vectors)
-        for batch, docs, spans, texts in self._batches(names, progress):
+            return self._encode_surfaces(names, vectors, advance)
+        for batch, docs, spans, texts in self._batches(names):
             tokvecs = self.upstream.predict(self.model.get_ref("tok2vec"), docs)
             Y = head.predict((tokvecs, spans, texts))
             vectors[batch] = head.ops.to_numpy(Y)
+            advance(len(batch))
         return vectors
 
     def pool(self, names: Sequence[NameText]) -> np.ndarray:
@@ -61,7 +77,7 @@ class NameEncoder:
         width = self.model.get_ref("head").get_dim("nI")
         ops = self.model.ops
         pooled = np.zeros((len(names), width), dtype=np.float32)
-        for batch, docs, spans, _ in self._batches(names, ""):
+        for batch, docs, spans, _ in self._batches(names):
             tokvecs = self.upstream.predict(self.model.get_ref("tok2vec"), docs)
             pooled[batch] = ops.to_numpy(pool_spans(ops, tokvecs, spans, width)[0])
         return pooled
@@ -81,7 +97,7 @@ class NameEncoder:
             return self._begin_update_surfaces(names)
         order: list[int] = []
         parts, backprops = [], []
-        for batch, docs, spans, texts in self._batches(names, ""):
+        for batch, docs, spans, texts in self._batches(names):
             tokvecs, backprop_tokvecs = self.upstream.begin_update(
                 self.model.get_ref("tok2vec"), docs
             )
@@ -104,13 +120,16 @@ class NameEncoder:
 
         return vectors, backprop
 
-    def _encode_surfaces(self, names: Sequence[NameText], vectors: np.ndarray) -> np.ndarray:
+    def _encode_surfaces(
+        self, names: Sequence[NameText], vectors: np.ndarray, advance: Callable[[int], object]
+    ) -> np.ndarray:
         surface = self.model.get_ref("head").get_ref("surface")
-        start = vectors.shape[1] - surface.get_dim("nO")
-        for first in range(0, len(names), NAMES_PER_VOCAB):
-            texts = [name.surface for name in names[first : first + NAMES_PER_VOCAB]]
+        for first in range(0, len(names), SURFACES_PER_BATCH):
+            texts = [name.surface for name in names[first : first + SURFACES_PER_BATCH]]
             units, _ = unit_rows(surface.ops, surface.predict(texts))
-            vectors[first : first + len(texts), start:] = surface.ops.to_numpy(units)
+            part = slice(first, first + len(texts))
+            vectors[part, self.n_empty :] = surface.ops.to_numpy(units)
+            advance(len(texts))
         return vectors
 
     def _begin_update_surfaces(
@@ -128,22 +147,13 @@ class NameEncoder:
 
         return vectors, backprop
 
-    def _batches(self, names: Sequence[NameText], progress: str) -> Iterator[tuple]:
+    def _batches(self, names: Sequence[NameText]) -> Iterator[tuple]:
         lengths = [len(name.surface) + len(name.rest) + 2 for name in names]
         nlp = self._pipeline()
-        show = bool(progress) and len(names) >= PROGRESS_FROM
-        with tqdm(
-            total=len(names),
-            desc=progress,
-            unit=" names",
-            disable=None if show else True,
-            leave=False,
-        ) as bar:
-            for batch in length_batches(lengths, CHARACTERS_PER_BATCH):
-                tokenizer = self._tokenizer(nlp)
-                self._n_tokenized += len(batch)
-                yield batch, *make_name_docs([names[i] for i in batch], tokenizer)
-                bar.update(len(batch))
+        for batch in length_batches(lengths, CHARACTERS_PER_BATCH):
+            tokenizer = self._tokenizer(nlp)
+            self._n_tokenized += len(batch)
+            yield batch, *make_name_docs([names[i] for i in batch], tokenizer)
 
     def _pipeline(self) -> Language:
         nlp = self.upstream.pipeline()

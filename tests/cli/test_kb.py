@@ -224,8 +224,28 @@ def test_info_shows_a_table(run, encoded):
     result = run("kb", "info", encoded)
     assert result.exit_code == 0
     fingerprint = FaissKnowledgeBase.from_disk(encoded).vectors.fingerprint
-    for text in ("Concepts", "IndexFlat", fingerprint, "index.faiss"):
+    for text in ("Concepts", "Flat, ", fingerprint, "index.faiss"):
         assert text in result.output
+
+
+def test_an_index_that_was_asked_for_stays(run, files, output, tmp_path):
+    asked = "IVF2,PQ4x4fs,Refine(SQ8)"
+    args = (files.vocabulary, "--model", files.listener, "--index", asked)
+    assert run("kb", "build", output, *args).exit_code == 0
+    assert asked in run("kb", "info", output).output
+    summary = json.loads(run("kb", "info", output, "--json").stdout)
+    assert summary["vectors"]["index"] == asked
+    assert summary["vectors"]["search"] == {"probes": 1, "k_factor": 4.0}
+    assert "vectors/refine.faiss" in summary["files"]
+    fewer = tmp_path / "fewer.kb"
+    assert run("kb", "remove", output, "C01", "--output", fewer).exit_code == 0
+    assert json.loads(run("kb", "info", fewer, "--json").stdout)["vectors"]["index"] == asked
+
+
+def test_an_index_that_faiss_cannot_make(fails, files, output):
+    args = (files.vocabulary, "--model", files.listener, "--index", "no such index")
+    fails("E141", "kb", "build", output, *args)
+    assert left_behind(output) == []
 
 
 def test_info_as_json(run, files, encoded):

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb import Entity, FaissKnowledgeBase, count_mentions
+from spacy_metric_el.kb.index import INDEX_FILE
 from spacy_metric_el.kb.ranking import ENTITY_ROW
 from spacy_metric_el.kb.records import ENTITIES_FILE, NAMES_FILE
 from spacy_metric_el.kb.storage import MANIFEST
-from spacy_metric_el.kb.vectors import INDEX_FILE, make_row_vectors
+from spacy_metric_el.kb.vectors import make_row_vectors
 from spacy_metric_el.names import normalise_name
 
 from .vocabulary import COUNTS, ENTITIES, make_kb, some_vectors, unit_vectors

@@ -1,3 +1,4 @@
+import errno
 import os
 
 import faiss
@@ -5,15 +6,16 @@ import numpy as np
 import pytest
 import srsly
 
+import spacy_metric_el.kb.vectors as vectors_module
 from spacy_metric_el.errors import MetricELError
-from spacy_metric_el.kb.index import search_index
+from spacy_metric_el.kb.index import INDEX_FILE, search_index
 from spacy_metric_el.kb.ranking import ENTITY_ROW, NAME_ROW
 from spacy_metric_el.kb.storage import write_manifest
 from spacy_metric_el.kb.vectors import (
-    INDEX_FILE,
     ROWS_FILE,
     make_row_vectors,
     read_vectors,
+    row_buffer,
     write_vectors,
 )
 
@@ -55,7 +57,7 @@ def test_a_factory_can_be_asked_for():
 @pytest.mark.parametrize("n_empty", [0, 2, 4])
 def test_columns_that_are_empty_in_front_are_not_indexed(tmp_path, n_empty):
     rows = np.concatenate((np.zeros((6, n_empty), np.float32), unit_vectors(6)), axis=1)
-    made = make_row_vectors(rows, KINDS, REFS, "encoder 1")
+    made = make_row_vectors(unit_vectors(6), KINDS, REFS, "encoder 1", n_empty=n_empty)
     write_vectors(made, tmp_path / "vectors")
     for vectors in (made, read_vectors(tmp_path / "vectors")):
         assert (vectors.index.d, vectors.width) == (4, 4 + n_empty)
@@ -66,9 +68,31 @@ def test_columns_that_are_empty_in_front_are_not_indexed(tmp_path, n_empty):
         np.testing.assert_array_equal(found, np.argsort(-queries @ rows.T))
 
 
-def test_rows_that_are_all_empty_keep_their_width():
-    vectors = make_row_vectors(np.zeros((6, 4), np.float32), KINDS, REFS, "encoder 1")
-    assert (vectors.index.d, vectors.width) == (4, 4)
+@pytest.mark.parametrize("in_memory", [96, 95])
+def test_many_vectors_wait_in_a_file(monkeypatch, tmp_path, in_memory):
+    monkeypatch.setattr(vectors_module, "IN_MEMORY", in_memory)
+    with row_buffer(6, 4, tmp_path) as buffer:
+        assert (buffer.shape, buffer.dtype) == (
+            (6, 4),
+            np.float32 if in_memory == 96 else np.float16,
+        )
+        assert not buffer.any()
+        # The file has no name, so nothing of it outlives the process.
+        assert list(tmp_path.iterdir()) == []
+        buffer[:] = unit_vectors(6)
+        made = make_row_vectors(buffer, KINDS, REFS, "encoder 1")
+    np.testing.assert_allclose(made.decode(np.arange(6)), unit_vectors(6), atol=1e-3)
+
+
+def test_a_full_disk_is_an_error_and_no_crash(monkeypatch, tmp_path):
+    def full(descriptor, start, size):
+        assert (start, size) == (0, 6 * 4 * 2)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(vectors_module, "IN_MEMORY", 0)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space"), row_buffer(6, 4, tmp_path):
+        pass
 
 
 def test_an_index_that_is_wider_than_it_should_be_is_refused(folder):
@@ -126,7 +150,19 @@ def test_a_manifest_without_a_fingerprint(folder):
 def test_rows_that_do_not_fit_the_index(folder, cut):
     rows = {"kinds": KINDS, "refs": REFS}
     np.savez(folder / ROWS_FILE, **{**rows, cut: rows[cut][:-1]})
-    write_manifest(folder, {"fingerprint": "encoder 1", "width": 4})
+    manifest = srsly.read_json(folder / "manifest.json")
+    write_manifest(
+        folder, {key: manifest[key] for key in ("fingerprint", "width", "factory", "search")}
+    )
+    assert code_of_reading(folder) == "E135"
+
+
+@pytest.mark.parametrize(
+    "search", [{}, {"probes": 1}, {"probes": "x", "k_factor": 1}, {"probes": None, "k_factor": 1}]
+)
+def test_a_manifest_that_does_not_say_how_to_search(folder, search):
+    manifest = srsly.read_json(folder / "manifest.json")
+    srsly.write_json(folder / "manifest.json", {**manifest, "search": search})
     assert code_of_reading(folder) == "E135"
 
 

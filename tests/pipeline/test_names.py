@@ -19,6 +19,7 @@ from spacy_metric_el.pipeline.encode_kb import (
     describe_entities,
     encode_kb,
     fit_channels,
+    progress_bar,
 )
 from spacy_metric_el.pipeline.name_docs import (
     NameText,
@@ -228,20 +229,19 @@ def test_gradients_in_the_order_of_the_names(names, nlp, monkeypatch):
     assert surface.get_grad("E") != pytest.approx(found[0], abs=1e-3)
 
 
-def test_progress_bar_for_many_names_only(names, monkeypatch):
-    shown, tqdm = [], name_encoder_module.tqdm
+def test_progress_is_told_batch_by_batch(names, monkeypatch):
+    told = []
+    monkeypatch.setattr(name_encoder_module, "CHARACTERS_PER_BATCH", 12)
+    names.encode([NameText("a"), NameText("b"), NameText("heart attack")], advance=told.append)
+    assert sorted(told) == [1, 2]
 
-    def spy(**kwargs):
-        shown.append(not kwargs["disable"])
-        return tqdm(**{**kwargs, "disable": True})
 
-    monkeypatch.setattr(name_encoder_module, "tqdm", spy)
-    monkeypatch.setattr(name_encoder_module, "PROGRESS_FROM", 3)
-    names.encode([NameText("a"), NameText("b")], progress="Encoding")
-    names.encode([NameText("a"), NameText("b"), NameText("c")])
-    assert shown == [False, False]
-    names.encode([NameText("a"), NameText("b"), NameText("c")], progress="Encoding")
-    assert shown[2]
+@pytest.mark.parametrize(("total", "shown"), [(2, True), (3, False), (3, True)])
+def test_a_progress_bar_for_many_names_only(monkeypatch, total, shown):
+    monkeypatch.setattr(encode_kb_module, "PROGRESS_FROM", 3)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with progress_bar(total, "Encoding", shown=shown) as bar:
+        assert bool(bar.disable) == (not shown or total < 3)
 
 
 def test_pool_is_the_mean_of_the_states(names, nlp):
