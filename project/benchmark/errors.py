@@ -20,4 +20,5 @@ class Errors:
     E409 = "[E409] {path}: the pipeline has no linker with `predict_spans`. Its components: {pipes}."
     E410 = "[E410] Setting `{setting}` is {value}, but must be {expected}."
     E411 = "[E411] {path}: the config cannot be read ({reason})."
+    E412 = "[E412] The process that measures ({way}) failed: {reason}"
     # fmt: on

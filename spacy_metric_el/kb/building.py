@@ -1,16 +1,15 @@
 """Building the tables of a vocabulary from streams of concepts, in bounded memory.
 
-Concepts are sorted by id and merged; their names are sorted by hash and grouped. DuckDB
-sorts, and moves to disk what is more than its share of memory.
+Concepts are sorted by id and merged; their names are sorted by hash and grouped.
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from functools import reduce
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,15 +21,10 @@ from ..names import normalise_name
 from .columns import GrowingTable
 from .entity import Entity, clean_entity, merge_two
 from .records import ENTITY_SCHEMA, NAME_SCHEMA, MentionCounts, Records, stable_hash
+from .sorting import RowSorter
 
-if TYPE_CHECKING:
-    import duckdb
-
-SORT_MEMORY = "512MB"
-"""What DuckDB may take for the concepts, and again for their names."""
-
-ROWS_IN_MEMORY = 200_000
-"""Up to here rows are sorted where they are."""
+SORT_MEMORY = 2**27
+"""Bytes of concepts that are held, and again of names; sorting takes twice as many."""
 
 CONCEPTS_PER_BATCH = 10_000
 LINKS_PER_BATCH = 200_000
@@ -67,7 +61,7 @@ def build_tables(
     *,
     folder: Path,
     corpus: Iterable[Entity] = (),
-    memory: str = SORT_MEMORY,
+    memory: int = SORT_MEMORY,
     merge: bool = True,
     progress: bool = False,
 ) -> Records:
@@ -83,17 +77,18 @@ def build_tables(
     corpus (Iterable[Entity]): Concepts that are known of training mentions alone; they
         need their counts as well.
     folder (Path): For files that grow. The tables are mapped from there.
-    memory (str): What each of two sorts may take, such as `1GB`; the rest goes to disk.
+    memory (int): Bytes of concepts that are held, and again of names; the rest goes to disk.
     merge (bool): If not, a concept that comes twice is an error.
     progress (bool): Whether to show progress bars.
     RETURNS (Records): The tables.
     RAISES (MetricELError): E102 for a record without id or name, E130 for a concept id
         that comes twice where that is an error, E131 if there is no concept at all,
-        E140 if memory or disk do not suffice for sorting.
+        E140 if the disk does not suffice for sorting.
     """
     uses = _tidy_uses(counts or {})
-    concepts = _Sorter(_CONCEPTS, folder / "concepts", memory)
-    links = _Sorter(_LINKS, folder / "links", memory)
+    by_id, by_name = ("concept_id", "place"), ("hash", "key", "entity", "place")
+    concepts = RowSorter(_CONCEPTS, by_id, folder / "concepts", memory=memory)
+    links = RowSorter(_LINKS, by_name, folder / "links", memory=memory)
     names, entities = GrowingTable(NAME_SCHEMA, folder), GrowingTable(_WRITTEN, folder)
     with closing(concepts), closing(links), closing(entities), closing(names):
         for rows in _batches(_concept_rows(sources, corpus, uses), CONCEPTS_PER_BATCH):
@@ -124,69 +119,6 @@ def _tidy_uses(counts: MentionCounts) -> dict[tuple[str, str], int]:
     return uses
 
 
-class _Sorter:
-    """Rows that go in as they come, and come out in order: few by Arrow, many by DuckDB."""
-
-    def __init__(self, schema: pa.Schema, folder: Path, memory: str) -> None:
-        self.schema, self.n_rows = schema, 0
-        self._held: list[pa.Table] = []
-        self._connection: duckdb.DuckDBPyConnection | None = None
-        self._config: dict[str, Any] = {
-            "memory_limit": memory,
-            "temp_directory": str(folder / "sorting"),
-            "threads": 1,
-        }
-
-    def add(self, rows: Sequence[tuple]) -> None:
-        columns = zip(zip(*rows, strict=True), self.schema, strict=True)
-        arrays = [pa.array(values, field.type) for values, field in columns]
-        self._held.append(pa.Table.from_arrays(arrays, schema=self.schema))
-        self.n_rows += len(rows)
-        if self._connection is not None or self.n_rows > ROWS_IN_MEMORY:
-            with _coded_errors():
-                self._spill()
-
-    def read(self, *order: str, size: int) -> Iterator[pa.RecordBatch]:
-        """YIELDS (pa.RecordBatch): All rows; they are gone then."""
-        if self._connection is None:
-            table = pa.concat_tables(self._held or [self.schema.empty_table()])
-            keys = [(name, "ascending") for name in order]
-            yield from table.sort_by(keys).to_batches(size)
-        else:
-            query = f"SELECT * FROM rows ORDER BY {', '.join(order)}"
-            with _coded_errors():
-                yield from self._connection.sql(query).to_arrow_reader(size)
-        self.close()
-
-    def close(self) -> None:
-        self._held.clear()
-        if self._connection is not None:
-            self._connection.close()
-
-    def _spill(self) -> None:
-        if self._connection is None:
-            import duckdb
-
-            self._connection = duckdb.connect(config=self._config)
-            self._connection.register("batch", self.schema.empty_table())
-            self._connection.execute("CREATE TABLE rows AS SELECT * FROM batch")
-        self._connection.register("batch", pa.concat_tables(self._held))
-        self._connection.execute("INSERT INTO rows SELECT * FROM batch")
-        self._held.clear()
-
-
-@contextmanager
-def _coded_errors() -> Iterator[None]:
-    """RAISES (MetricELError): E140 if DuckDB cannot go on: its memory or the disk is full."""
-    import duckdb
-
-    try:
-        yield
-    except (duckdb.Error, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise MetricELError(Errors.E140.format(reason=reason)) from error
-
-
 def _concept_rows(
     sources: Iterable[Iterable[Entity]],
     corpus: Iterable[Entity],
@@ -214,7 +146,7 @@ def _used_concepts(uses: Mapping[tuple[str, str], int]) -> Iterator[Entity]:
 def _write_entities(
     merged: Iterable[tuple[Entity, bool]],
     table: GrowingTable,
-    links: _Sorter,
+    links: RowSorter,
     uses: Mapping[tuple[str, str], int],
 ) -> np.ndarray:
     """RETURNS (np.ndarray): (n,) uint64, the hashes of the concept ids; the names of the concepts are in `links`."""
@@ -244,9 +176,9 @@ def _write_entities(
     return np.asarray(hashes, dtype=np.uint64)
 
 
-def _merged(concepts: _Sorter, *, merge: bool) -> Iterator[tuple[Entity, bool]]:
+def _merged(concepts: RowSorter, *, merge: bool) -> Iterator[tuple[Entity, bool]]:
     """YIELDS (tuple[Entity, bool]): Each concept, and whether a source has it."""
-    batches = concepts.read("concept_id", "place", size=CONCEPTS_PER_BATCH)
+    batches = concepts.read(CONCEPTS_PER_BATCH)
     rows = (row for batch in batches for row in zip(*(c.to_pylist() for c in batch), strict=True))
     for concept_id, group in groupby(rows, key=lambda row: row[0]):
         found = [(row[2], Entity(concept_id, *row[3:])) for row in group]
@@ -269,10 +201,10 @@ def _link_rows(entity: Entity, record: int, place: int) -> list[tuple]:
     ]
 
 
-def _whole_names(links: _Sorter) -> Iterator[pa.Table]:
+def _whole_names(links: RowSorter) -> Iterator[pa.Table]:
     """YIELDS (pa.Table): Sorted links, cut between names."""
     rest = _LINKS.empty_table()
-    for batch in links.read("hash", "key", "entity", "place", size=LINKS_PER_BATCH):
+    for batch in links.read(LINKS_PER_BATCH):
         table = pa.concat_tables([rest, pa.Table.from_batches([batch], _LINKS)]).combine_chunks()
         cut = int(_starts(table, "hash", "key")[-1])
         if cut:

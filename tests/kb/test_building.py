@@ -18,8 +18,8 @@ from .vocabulary import COUNTS, ENTITIES, entities_of, mention_counts, vocabular
 
 @pytest.fixture
 def on_disk(monkeypatch):
-    """Batches of a few rows, all of them sorted by DuckDB."""
-    monkeypatch.setattr(building, "ROWS_IN_MEMORY", 0)
+    """Batches of a few rows, each sorted for itself and written to disk."""
+    monkeypatch.setitem(build_tables.__kwdefaults__, "memory", 0)
     monkeypatch.setattr(building, "CONCEPTS_PER_BATCH", 2)
     monkeypatch.setattr(building, "LINKS_PER_BATCH", 2)
 
@@ -42,12 +42,12 @@ def test_any_vocabulary_comes_back_the_same(tmp_path_factory, vocabulary, counts
     expected = make_records(entities_of(vocabulary), counts)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
-            "ROWS_IN_MEMORY": 0,
             "CONCEPTS_PER_BATCH": 3,
             "LINKS_PER_BATCH": 5,
         }.items():
             patch.setattr(building, name, value)
-        found = build_tables([entities_of(vocabulary)], counts, folder=tmp_path_factory.mktemp("x"))
+        folder = tmp_path_factory.mktemp("x")
+        found = build_tables([entities_of(vocabulary)], counts, folder=folder, memory=0)
         assert_equal(found, expected)
 
 
@@ -104,6 +104,7 @@ def test_strange_characters_survive_the_disk(tmp_path):
 
 
 @pytest.mark.usefixtures("on_disk")
-def test_a_sort_that_cannot_go_on_says_so(tmp_path):
+def test_a_disk_that_refuses_is_a_coded_error(tmp_path):
+    (tmp_path / "concepts").write_text("a file where a folder is wanted")
     with pytest.raises(MetricELError, match="E140"):
-        build_tables([ENTITIES], folder=tmp_path, memory="a lot")
+        build_tables([ENTITIES], folder=tmp_path, memory=0)

@@ -8,6 +8,7 @@ import pytest
 import srsly
 from benchmark.ablation import main as ablate
 from benchmark.cli import app
+from benchmark.kb.cli import app as kb_app
 from benchmark.report import main as tabulate
 from typer import Typer
 from typer.main import get_command
@@ -27,6 +28,7 @@ COMMANDS = {
     "benchmark/ablate.py": single(ablate),
     "benchmark/table.py": single(tabulate),
     **{f"benchmark/run.py {name}": x for name, x in get_command(app).commands.items()},
+    **{f"benchmark/kb_run.py {name}": x for name, x in get_command(kb_app).commands.items()},
 }
 LINES = [
     line for script in SCRIPTS.values() for line in script if line.startswith("python benchmark/")
@@ -64,4 +66,4 @@ def test_lines_are_understood(line):
     words = shlex.split(line)[1:]
     size = 2 if words[0].endswith("run.py") else 1
     command = COMMANDS[" ".join(words[:size])]
-    assert command.make_context("benchmark", words[size:]).params["corpus"]
+    assert command.make_context("benchmark", words[size:]).params

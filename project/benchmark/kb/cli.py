@@ -1,0 +1,199 @@
+"""The command line: knowledge bases of many rows, peers, and worker processes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import srsly
+import typer
+from wasabi import MarkdownRenderer, msg, table
+
+from spacy_metric_el.cli._util import CleanErrorsGroup
+from spacy_metric_el.evaluation.report import write_metrics
+from spacy_metric_el.kb import FaissKnowledgeBase
+
+from ..cli import shows_progress
+from ..errors import BenchmarkError, Errors
+
+app = typer.Typer(
+    name="bench-kb",
+    help="Measure knowledge bases: time to build and load, memory, searches a second, recall.",
+    cls=CleanErrorsGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+Kbs = Annotated[list[Path], typer.Argument(help="Knowledge bases whose names are taken")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the figures")]
+Seed = Annotated[int, typer.Option(help="Of all that is drawn")]
+FIGURES = Path("metrics/kb")
+
+COLUMNS: dict[str, Callable[[dict], str]] = {
+    "names": lambda x: f"{x['names']:,}",
+    "index": lambda x: str(x.get("index", "")),
+    "build s": lambda x: _number(x.get("build_seconds", x.get("index_seconds")), 1),
+    "load s": lambda x: _number(x.get("load_seconds"), 2),
+    "loaded MiB": lambda x: _number(x.get("loaded_mib")),
+    "searched MiB": lambda x: _number(x.get("searched_mib")),
+    "disk MiB": lambda x: _number(x.get("disk_mib")),
+    "searches/s": lambda x: _number(x.get("searches_per_second")),
+    "mentions/s": lambda x: _number(x.get("candidates_per_second")),
+    "recall@1": lambda x: _number(x.get("recall_at_1"), 3),
+    "recall@64": lambda x: _number(x.get("recall_at_64"), 3),
+    "accuracy": lambda x: _number(x.get("acc"), 3),
+    "note": lambda x: str(x.get("note", "")),
+}
+
+
+@app.command("rows")
+def rows_cli(
+    kbs: Kbs,
+    n: Annotated[int, typer.Option("--rows", min=100, help="Rows of the index")] = 1_000_000,
+    encoder: Annotated[
+        str, typer.Option(help="minilm, or surface: this project's own channel, untrained")
+    ] = "surface",
+    width: Annotated[int, typer.Option(min=2, help="Of the vectors; MiniLM's are cut")] = 384,
+    queries: Annotated[
+        int, typer.Option(min=1, help="Names that are left out, to search with")
+    ] = 10_000,
+    index: Annotated[
+        str, typer.Option(help="FAISS factory string; the one for so many rows if empty")
+    ] = "",
+    exact: Annotated[bool, typer.Option(help="Whether to compare with exact search")] = True,
+    cache: Annotated[Path, typer.Option(help="Folder that keeps the vectors")] = Path("kb/vectors"),
+    output: Output = FIGURES,
+    seed: Seed = 0,
+) -> None:
+    """
+    Index the names of knowledge bases, and search them with names that were left out.
+    Where they are too few, names are made of two real ones, and their vectors of both.
+
+    \b
+    EXAMPLES
+    $ python benchmark/kb_run.py rows kb/bc5cdr kb/medmentions --encoder minilm
+    $ python benchmark/kb_run.py rows kb/bc5cdr --rows 10000000 --encoder minilm --width 192
+    """
+    from .encoding import all_rows, cut, encode_names, make_encoder
+    from .measure import measure_rows
+    from .names import make_names
+
+    progress = shows_progress()
+    names = make_names(map(names_of, kbs), n, queries=queries, seed=seed)
+    encode, what = make_encoder(encoder, names.indexed[: names.n_real], width)
+    asked = cut(encode_names(encode, what, names.queries, cache, progress=progress), width)
+    with all_rows(names, encode, what, width, cache, progress=progress) as rows:
+        found = measure_rows(names.indexed, rows, asked, factory=index, exact=exact, folder=cache)
+    found |= {"encoder": what, "real_names": names.n_real, "queries": len(asked)}
+    write_figures(output, f"rows-{n}-{encoder}" + ("-asked" if index else ""), found)
+
+
+@app.command("peers")
+def peers_cli(
+    kb: Annotated[Path, typer.Argument(help="Knowledge base whose names are taken")],
+    test: Annotated[Path, typer.Argument(help="PubTator file with gold mentions")],
+    names: Annotated[int, typer.Option(min=0, help="Names to take; 0 for all")] = 20_000,
+    scispacy: Annotated[bool, typer.Option(help="Whether to measure scispaCy, too")] = True,
+    max_minutes: Annotated[float, typer.Option(help="What scispaCy's index may take")] = 30.0,
+    output: Output = FIGURES,
+    seed: Seed = 0,
+) -> None:
+    """
+    Find candidates of gold mentions among the same names: scispaCy's generator with the
+    index that it builds, and this project's linker, untrained.
+
+    \b
+    EXAMPLES
+    $ python benchmark/kb_run.py peers kb/bc5cdr corpus/bc5cdr/dev.pubtator
+    $ python benchmark/kb_run.py peers kb/bc5cdr corpus/bc5cdr/dev.pubtator --names 0 --no-scispacy
+    """
+    from .peers import compare_peers
+
+    opened = open_kb(kb)
+    found = compare_peers(
+        opened, test, names, max_minutes=max_minutes, seed=seed, with_scispacy=scispacy
+    )
+    for linker, figures in found.items():
+        write_figures(output, f"peers-{names or opened.records.n_names}-{linker}", figures)
+
+
+@app.command("workers")
+def workers_cli(
+    kb: Annotated[Path, typer.Argument(help="Knowledge base whose names are taken")],
+    n_process: Annotated[int, typer.Option("--n-process", min=1, help="Worker processes")] = 4,
+    mentions: Annotated[int, typer.Option(min=256, help="Mentions that are linked")] = 20_000,
+    output: Output = FIGURES,
+) -> None:
+    """
+    Link in worker processes, and add up the memory of all of them, shared pages in
+    parts: with the knowledge base, and with one of a few names in its place.
+
+    \b
+    EXAMPLES
+    $ python benchmark/kb_run.py workers kb/bc5cdr --n-process 4
+    """
+    from .workers import measure_workers
+
+    found = measure_workers(open_kb(kb), n_process, n_mentions=mentions)
+    write_figures(output, f"workers-{n_process}", found)
+
+
+@app.command("table")
+def table_cli(
+    folder: Annotated[Path, typer.Option(help="Folder of the figures")] = FIGURES,
+) -> None:
+    """
+    Write FOLDER.json and FOLDER.md from the figures in FOLDER, and print them.
+
+    \b
+    EXAMPLES
+    $ python benchmark/kb_run.py table
+    """
+    found = {path.stem: srsly.read_json(path) for path in sorted(folder.glob("*.json"))}
+    if not found:
+        raise BenchmarkError(Errors.E403.format(folder=folder))
+    write_metrics(folder.with_suffix(".json"), found)
+    header = ["row", *COLUMNS]
+    lines = [
+        [name, *(column(figures) for column in COLUMNS.values())]
+        for name, figures in found.items()
+        if "workers" not in figures
+    ]
+    page = MarkdownRenderer()
+    page.add(page.title(2, "Knowledge bases"))
+    page.add(page.table(lines, header=header, aligns=["l"] + ["r"] * len(COLUMNS)))
+    typer.echo(table(lines, header=header, divider=True))
+    for name, x in found.items():
+        if "workers" in x:
+            line = (
+                f"{name}: a knowledge base of {x['names']:,} names adds {x['one_mib']:,.0f} MiB to"
+                f" one process, {x['all_mib']:,.0f} MiB to it and its {x['workers']} workers."
+            )
+            page.add(line)
+            typer.echo(line)
+    folder.with_suffix(".md").write_text(page.text + "\n", encoding="utf8")
+
+
+def open_kb(path: Path) -> FaissKnowledgeBase:
+    """RETURNS (FaissKnowledgeBase): A knowledge base, by its folder."""
+    return FaissKnowledgeBase.from_disk(path)
+
+
+def names_of(path: Path) -> list[str]:
+    """RETURNS (list[str]): The names of a knowledge base, as written."""
+    return open_kb(path).records.name_texts()
+
+
+def write_figures(output: Path, name: str, figures: dict[str, Any]) -> None:
+    """Write the figures of a row, and show them."""
+    write_metrics(output / f"{name}.json", figures)
+    shown = {
+        key: f"{value:,.3f}" if isinstance(value, float) else value
+        for key, value in figures.items()
+    }
+    msg.table(shown, title=name)
+    msg.good(f"Wrote {output / name}.json")
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"

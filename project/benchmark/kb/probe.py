@@ -1,0 +1,173 @@
+"""What a knowledge base takes in a process of its own: time to open, memory, searches a second."""
+
+import ctypes
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import psutil
+import srsly
+
+MIB = 2**20
+BATCH = 64
+TOP_K = 64
+
+
+def resident() -> float:
+    """RETURNS (float): Resident memory of this process, MiB."""
+    ctypes.CDLL(None).malloc_trim(0)
+    return psutil.Process().memory_info().rss / MIB
+
+
+def proportional(process: psutil.Process) -> float:
+    """RETURNS (float): Proportional set size of a process, MiB: shared pages count in parts."""
+    return process.memory_full_info().pss / MIB
+
+
+def search_batches(search: Callable[[np.ndarray], Any], queries: np.ndarray) -> float:
+    """RETURNS (float): Seconds that batches of 64 queries take."""
+    started = perf_counter()
+    for start in range(0, len(queries), BATCH):
+        search(queries[start : start + BATCH])
+    return perf_counter() - started
+
+
+def measure(folder: Path, queries: np.ndarray, rows: Path) -> dict[str, float]:
+    """Open a knowledge base, and search it.
+
+    folder (Path): The knowledge base.
+    queries (np.ndarray): (q, width) float32.
+    rows (Path): Gets the rows found, (q, 64) int64.
+    RETURNS (dict[str, float]): Seconds, MiB and mentions a second.
+    """
+    import faiss
+
+    from spacy_metric_el.kb import FaissKnowledgeBase
+
+    faiss.omp_set_num_threads(1)
+    before = resident()
+    started = perf_counter()
+    kb = FaissKnowledgeBase.from_disk(folder)
+    seconds = perf_counter() - started
+    found = {"load_seconds": seconds, "loaded_mib": resident() - before}
+    kb.candidates(queries[:BATCH], top_k=TOP_K)
+    found["searches_per_second"] = len(queries) / search_batches(
+        lambda part: kb.search_rows(part, TOP_K), queries
+    )
+    found["candidates_per_second"] = len(queries) / search_batches(
+        lambda part: kb.candidates(part, top_k=TOP_K, search_rows=TOP_K), queries
+    )
+    found["searched_mib"] = resident() - before
+    singles = [queries[i : i + 1] for i in range(min(500, len(queries)))]
+    started = perf_counter()
+    for query in singles:
+        kb.search_rows(query, TOP_K)
+    found["one_by_one_per_second"] = len(singles) / (perf_counter() - started)
+    np.save(rows, kb.search_rows(queries, TOP_K)[1])
+    return found
+
+
+def share(folder: Path, texts: list[str], n_process: int) -> dict[str, float]:
+    """Link in worker processes, and add up what is one's own of all processes' memory.
+
+    folder (Path): The knowledge base, with vectors of `plain_pipeline`.
+    texts (list[str]): Mentions; each becomes a document.
+    n_process (int): Worker processes.
+    RETURNS (dict[str, float]): MiB, proportional: of this process after it has linked some
+        documents itself, and of it and its workers while they link.
+    """
+    from .pipeline import mention_docs, plain_pipeline
+
+    nlp, linker = plain_pipeline()
+    linker.load_kb(folder, nlp=nlp, progress=False)
+    docs = mention_docs(nlp, texts)
+    for doc in docs[: 4 * BATCH]:
+        nlp.get_pipe("metric_entity_linker")(doc)
+    alone = proportional(psutil.Process())
+    together = 0.0
+    for i, _ in enumerate(nlp.pipe(docs, n_process=n_process, batch_size=BATCH)):
+        if i == len(docs) // 2:
+            main = psutil.Process()
+            together = sum(proportional(p) for p in (main, *main.children()))
+    return {"alone_mib": alone, "together_mib": together}
+
+
+def generate(way: str, folder: Path, gold: Path) -> dict[str, float]:
+    """Load a candidate generator, and let it find candidates of mentions.
+
+    way (str): `ours` or `scispacy`.
+    folder (Path): As `peers` fills it.
+    gold (Path): Texts of mentions with their concept ids.
+    RETURNS (dict[str, float]): Seconds, MiB, mentions a second; the share of mentions whose
+        concept is the first candidate, and is among those of 64 names or concepts.
+    """
+    pairs = list(srsly.read_jsonl(gold))
+    open_generator = {"ours": _open_ours, "scispacy": _open_scispacy}[way]
+    before = resident()
+    started = perf_counter()
+    candidates = open_generator(folder)
+    candidates([pairs[0][0]])
+    found = {"load_seconds": perf_counter() - started, "loaded_mib": resident() - before}
+    ranked: list[list[str]] = []
+    started = perf_counter()
+    for start in range(0, len(pairs), BATCH):
+        ranked += candidates([text for text, _ in pairs[start : start + BATCH]])
+    found["candidates_per_second"] = len(pairs) / (perf_counter() - started)
+    found["searched_mib"] = resident() - before
+    right = [
+        [concept_id in gold for concept_id in ids]
+        for ids, (_, gold) in zip(ranked, pairs, strict=True)
+    ]
+    found["acc"] = sum(hits[:1] == [True] for hits in right) / len(right)
+    found["recall_at_64"] = sum(map(any, right)) / len(right)
+    return found
+
+
+def _open_ours(folder: Path) -> Callable[[list[str]], list[list[str]]]:
+    import spacy
+
+    nlp = spacy.load(folder / "ours")
+    linker = nlp.get_pipe("metric_entity_linker")
+
+    def candidates(texts: list[str]) -> list[list[str]]:
+        found = linker.kb.candidates(
+            nlp.get_pipe("metric_entity_linker").encode_names(texts), top_k=TOP_K
+        )
+        return [[concept_id for concept_id, _ in ranked] for ranked in found]
+
+    return candidates
+
+
+def _open_scispacy(folder: Path) -> Callable[[list[str]], list[list[str]]]:
+    from scispacy.candidate_generation import CandidateGenerator, LinkerPaths
+    from scispacy.linking_utils import KnowledgeBase
+
+    from ..rows.scispacy_linker import decide
+
+    aliases, vectorizer, index = LinkerPaths.from_directory(folder / "scispacy").load()
+    generator = CandidateGenerator(
+        index, vectorizer, aliases, KnowledgeBase(str(folder / "kb.jsonl"))
+    )
+
+    def candidates(texts: list[str]) -> list[list[str]]:
+        return [
+            [concept_id for concept_id, _ in decide(found)] for found in generator(texts, TOP_K)
+        ]
+
+    return candidates
+
+
+if __name__ == "__main__":
+    way, folder, queries, last = sys.argv[1:]
+    if way == "measure":
+        result = measure(Path(folder), np.load(queries), Path(last))
+    elif way == "share":
+        lines = Path(queries).read_text(encoding="utf8").splitlines()
+        result = share(Path(folder), lines, int(last))
+    else:
+        result = generate(way, Path(folder), Path(queries))
+    print(json.dumps(result))
