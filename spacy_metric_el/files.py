@@ -2,11 +2,14 @@
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
+
+BUILD_PREFIX = ".metric-el-build-"
 
 
 @contextmanager
@@ -29,17 +32,23 @@ def replaced_file(target: Path) -> Iterator[Path]:
 def replaced_folder(target: Path) -> Iterator[Path]:
     """Fill a temporary folder beside `target`; put it in target's place only if all went well.
 
+    What a process that was killed left beside it is removed first; if it was killed
+    between taking the old folder away and putting the new one there, the old one is put back.
+
     target (Path): The folder to make or replace.
     YIELDS (Path): The temporary folder.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=target.parent))
-    try:
+    for left in _left_behind(target.parent, f".{target.name}.old-"):
+        if not target.exists() and (left / target.name).exists():
+            os.rename(left / target.name, target)
+        shutil.rmtree(left, ignore_errors=True)
+    with scratch_folder(target.parent, f".{target.name}.new-") as fresh:
         # mkdtemp makes a folder that only its owner can read.
         fresh.chmod(0o777 & ~_umask())
         yield fresh
         if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
+            old = Path(tempfile.mkdtemp(prefix=_owned(f".{target.name}.old-"), dir=target.parent))
             os.rename(target, old / target.name)
             try:
                 os.rename(fresh, target)
@@ -50,8 +59,46 @@ def replaced_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             os.rename(fresh, target)
+
+
+@contextmanager
+def scratch_folder(parent: str | Path | None, prefix: str) -> Iterator[Path]:
+    """Make a folder that is gone afterwards, and remove those that killed processes left.
+
+    parent (str | Path | None): Where; the system's folder for temporary files if None.
+    prefix (str): How its name starts.
+    YIELDS (Path): The folder.
+    """
+    for left in _left_behind(Path(parent or tempfile.gettempdir()), prefix):
+        shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=_owned(prefix), dir=parent))
+    try:
+        yield folder
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _owned(prefix: str) -> str:
+    """RETURNS (str): The prefix, and whose folder it is: this machine's name and the process."""
+    return f"{prefix}{socket.gethostname()}-{os.getpid()}-"
+
+
+def _left_behind(parent: Path, prefix: str) -> list[Path]:
+    """RETURNS (list[Path]): Folders of processes of this machine that are no more."""
+    start = f"{prefix}{socket.gethostname()}-"
+    found = [path for path in parent.iterdir() if path.name.startswith(start)]
+    return [path for path in found if not _is_running(path.name[len(start) :].partition("-")[0])]
+
+
+def _is_running(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError, OverflowError):
+        # Another user's; or a name that is none of ours.
+        return True
+    return True
 
 
 def _umask() -> int:

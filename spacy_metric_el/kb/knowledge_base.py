@@ -12,7 +12,7 @@ import pyarrow as pa
 import srsly
 
 from ..errors import Errors, MetricELError
-from ..files import replaced_folder
+from ..files import BUILD_PREFIX, replaced_folder, scratch_folder
 from .entity import Entity
 from .ranking import RowTargets, rank_entities
 from .records import (
@@ -96,10 +96,9 @@ class FaissKnowledgeBase:
         """
         from .building import build_tables
 
-        prefix = ".metric-el-build-"
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=work_folder) as folder:
+        with scratch_folder(work_folder, BUILD_PREFIX) as folder:
             # The maps stay valid after their files' names are gone.
-            records = build_tables(sources, counts, folder=Path(folder), **settings)
+            records = build_tables(sources, counts, folder=folder, **settings)
         return cls(records, meta=meta)
 
     def __len__(self) -> int:
@@ -188,17 +187,16 @@ class FaissKnowledgeBase:
             )
             short = short[entities[short, -1] < 0] if k < n_rows else short[:0]
             k *= 2
-        ids = self.records.entities["concept_id"]
         unique, inverse = np.unique(entities, return_inverse=True)
-        names = [ids[int(entity)].as_py() if entity >= 0 else "" for entity in unique]
-        inverse = inverse.reshape(entities.shape)
+        # An entity of -1 stands behind the last candidate; it is first among the distinct ones.
+        n_none = int(np.searchsorted(unique, 0))
+        ids = self.records.entities["concept_id"].take(unique[n_none:]).to_pylist()
+        names = [""] * n_none + ids
+        found = zip(inverse.reshape(entities.shape).tolist(), scores.tolist(), strict=True)
+        lengths = (entities >= 0).sum(axis=1).tolist()
         return [
-            [
-                (names[inverse[i, j]], float(scores[i, j]))
-                for j in range(top_k)
-                if entities[i, j] >= 0
-            ]
-            for i in range(len(entities))
+            [(names[i], score) for i, score in zip(row[:n], values[:n], strict=True)]
+            for (row, values), n in zip(found, lengths, strict=True)
         ]
 
     def row_targets(self) -> RowTargets:

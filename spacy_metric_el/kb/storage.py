@@ -13,11 +13,19 @@ FORMAT = "spacy-metric-el-kb"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 
+HEAD = 65_536
+"""Bytes at the start of a file that are compared whenever it is opened: what says how the
+rest is to be read. The rest is compared by `verify_checksums`."""
+
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
     """Write a manifest with the sizes and checksums of all other files of the folder."""
     files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": file_checksum(path)}
+        path.name: {
+            "bytes": path.stat().st_size,
+            "sha256": file_checksum(path),
+            "sha256_head": head_checksum(path),
+        }
         for path in sorted(folder.iterdir())
         if path.is_file() and path.name != MANIFEST
     }
@@ -26,14 +34,14 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_manifest(folder: Path, content: Mapping[str, type] | None = None) -> dict[str, Any]:
-    """Read a manifest, and check that the files are there, each of its size.
+    """Read a manifest, and check that the files are there, each of its size and with its start.
 
     folder (Path): A folder written with `write_manifest`.
     content (Mapping[str, type] | None): What else the manifest must hold, and its types.
     RETURNS (dict[str, Any]): The manifest.
     RAISES (MetricELError): E132 without a manifest, E133 for one of another or
-        newer format or that lacks something, E134 for a file that is missing or
-        of another size.
+        newer format or that lacks something, E134 for a file that is missing, of
+        another size, or starts with other bytes.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -57,6 +65,10 @@ def read_manifest(folder: Path, content: Mapping[str, type] | None = None) -> di
         size = file.stat().st_size if file.is_file() else None
         if size != entry["bytes"]:
             raise MetricELError(Errors.E134.format(path=file, expected=entry["bytes"], found=size))
+        start = head_checksum(file)
+        if start != entry["sha256_head"]:
+            expected = entry["sha256_head"]
+            raise MetricELError(Errors.E134.format(path=file, expected=expected, found=start))
     return manifest
 
 
@@ -79,9 +91,14 @@ def file_checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def head_checksum(path: Path) -> str:
+    """RETURNS (str): SHA-256 of a file's first bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read(HEAD)).hexdigest()
+
+
 def _is_file_entry(entry: Any) -> bool:
-    return (
-        isinstance(entry, dict)
-        and isinstance(entry.get("bytes"), int)
-        and isinstance(entry.get("sha256"), str)
+    kinds = {"bytes": int, "sha256": str, "sha256_head": str}
+    return isinstance(entry, dict) and all(
+        isinstance(entry.get(key), kind) for key, kind in kinds.items()
     )

@@ -13,7 +13,7 @@ from spacy_metric_el.kb import Entity, FaissKnowledgeBase, count_mentions
 from spacy_metric_el.kb.index import INDEX_FILE
 from spacy_metric_el.kb.ranking import ENTITY_ROW
 from spacy_metric_el.kb.records import ENTITIES_FILE, NAMES_FILE
-from spacy_metric_el.kb.storage import MANIFEST
+from spacy_metric_el.kb.storage import MANIFEST, write_manifest
 from spacy_metric_el.kb.vectors import make_row_vectors
 from spacy_metric_el.names import normalise_name
 
@@ -324,6 +324,9 @@ def test_files_cut_short(saved, name):
 def test_tables_that_are_none(saved, name):
     size = (saved / name).stat().st_size
     (saved / name).write_bytes(b"x" * size)
+    assert code_of(FaissKnowledgeBase.from_disk, saved) == "E134"
+    manifest = srsly.read_json(saved / "manifest.json")
+    write_manifest(saved, {"meta": manifest["meta"]})
     assert code_of(FaissKnowledgeBase.from_disk, saved) == "E135"
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import srsly
 
+import spacy_metric_el.kb.storage as storage_module
 import spacy_metric_el.kb.vectors as vectors_module
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb.index import INDEX_FILE, search_index
@@ -127,18 +128,33 @@ def test_files_cut_short(folder, name):
 @pytest.mark.parametrize(
     ("name", "position"), [(INDEX_FILE, 0), (INDEX_FILE, 8), (ROWS_FILE, 0), (ROWS_FILE, 50)]
 )
-def test_damaged_files_of_the_right_size(folder, name, position):
+def test_damaged_files_of_the_right_size(monkeypatch, folder, name, position):
     content = (folder / name).read_bytes()
     damaged = content[:position] + b"\xff" * (len(content) - position)
     (folder / name).write_bytes(damaged)
+    assert code_of_reading(folder) == "E134"
+    # As if the damage were behind the bytes that are always compared.
+    monkeypatch.setattr(storage_module, "head_checksum", lambda path: "")
+    manifest = srsly.read_json(folder / "manifest.json")
+    for entry in manifest["files"].values():
+        entry["sha256_head"] = ""
+    srsly.write_json(folder / "manifest.json", manifest)
     assert code_of_reading(folder) == "E135"
+
+
+@pytest.mark.parametrize("position", range(0, 90, 7))
+def test_any_flipped_byte_at_the_start_of_an_index(folder, position):
+    content = bytearray((folder / INDEX_FILE).read_bytes())
+    content[position] ^= 0x80
+    (folder / INDEX_FILE).write_bytes(content)
+    assert code_of_reading(folder) == "E134"
 
 
 def test_a_flipped_byte_in_the_rows(folder):
     content = bytearray((folder / ROWS_FILE).read_bytes())
     content[content.index(KINDS.astype(np.uint8).tobytes())] ^= 1
     (folder / ROWS_FILE).write_bytes(content)
-    assert code_of_reading(folder) == "E135"
+    assert code_of_reading(folder) == "E134"
 
 
 def test_a_manifest_without_a_fingerprint(folder):
