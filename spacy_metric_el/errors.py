@@ -127,6 +127,7 @@ class Errors(metaclass=_Coded):
     E314 = "{path}: nothing can be removed: {found}."
     E315 = "{path}: the vectors are not what this pipeline makes of the names: '{name}' has a cosine of {cosine} to the stored one. Build the knowledge base again with --model."
     E316 = "{path}: there is nothing to add. Give vocabularies, or training corpora with --mentions."
+    E317 = "{path}: there is no concept '{concept_id}'."
     # Evaluation
     E350 = "recall@k needs whole numbers k of 1 or more, but k is {k}."
     E351 = "The bootstrap needs samples of 1 or more and a level between 0 and 1, but samples is {samples} and level is {level}."

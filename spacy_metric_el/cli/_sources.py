@@ -139,18 +139,19 @@ def count_uses(mentions: list[Path]) -> dict[tuple[str, str], int]:
 
 
 def describe_files(paths: list[Path]) -> list[dict[str, Any]]:
-    """RETURNS (list[dict[str, Any]]): Name, size and checksum of each file; of a folder's tables."""
+    """RETURNS (list[dict[str, Any]]): Name, size and checksum of each file; of a folder those of its tables."""
+    return [
+        {"name": path.resolve().name, "files": [_describe(f) for f in sorted(path.rglob("*.RRF*"))]}
+        if path.is_dir()
+        else _describe(path)
+        for path in paths
+    ]
+
+
+def _describe(file: Path) -> dict[str, Any]:
     from ..kb.storage import file_checksum
 
-    files = [
-        file
-        for path in paths
-        for file in (sorted(path.rglob("*.RRF*")) if path.is_dir() else [path])
-    ]
-    return [
-        {"name": file.name, "bytes": file.stat().st_size, "sha256": file_checksum(file)}
-        for file in files
-    ]
+    return {"name": file.name, "bytes": file.stat().st_size, "sha256": file_checksum(file)}
 
 
 def _split(values: list[str] | None) -> frozenset[str]:

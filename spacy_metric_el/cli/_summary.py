@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import srsly
 
+from ..errors import Errors, MetricELError
+
 if TYPE_CHECKING:
     from ..kb import FaissKnowledgeBase
     from ..kb.vectors import RowVectors
@@ -30,6 +32,35 @@ def describe_kb(path: Path) -> dict[str, Any]:
         "files": sizes,
         "manifest": srsly.read_json(path / MANIFEST),
     }
+
+
+def describe_concepts(path: Path, concept_ids: list[str]) -> list[dict[str, Any]]:
+    """Describe concepts of a knowledge base.
+
+    path (Path): Its folder.
+    concept_ids (list[str]): The concepts.
+    RETURNS (list[dict[str, Any]]): scispaCy's record of each, and by name the sources
+        that gave it; "training mentions" where none did.
+    RAISES (MetricELError): E317 for a concept that is not there; see `describe_kb`.
+    """
+    from ..kb import FaissKnowledgeBase
+
+    kb = FaissKnowledgeBase.from_disk(path)
+    unknown = [concept_id for concept_id in concept_ids if concept_id not in kb]
+    if unknown:
+        raise MetricELError(Errors.E317.format(path=path, concept_id=unknown[0]))
+    titles = [source["name"] for source in kb.meta.get("sources", ())]
+    concepts = []
+    for concept_id in concept_ids:
+        record = kb[concept_id]._asdict()
+        del record["aliases"]
+        names = {
+            name: [titles[i] if i < len(titles) else f"source {i + 1}" for i in places]
+            or ["training mentions"]
+            for name, places in kb.name_sources(concept_id).items()
+        }
+        concepts.append({**record, "names": names})
+    return concepts
 
 
 def count_kb(kb: "FaissKnowledgeBase") -> dict[str, int]:

@@ -9,7 +9,7 @@ from contextlib import closing
 from functools import reduce
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,8 @@ _CONCEPTS = pa.schema(
         ("aliases", pa.list_(pa.string())),
         ("types", pa.list_(pa.string())),
         ("definition", pa.string()),
+        # For each of the aliases the sources that gave it.
+        ("sources", pa.list_(pa.uint64())),
     ]
 )
 _LINKS = pa.schema(
@@ -50,13 +52,30 @@ _LINKS = pa.schema(
         ("count", pa.uint32()),
         ("in_vocabulary", pa.bool_()),
         ("preferred", pa.bool_()),
+        ("sources", pa.uint64()),
     ]
 )
 _WRITTEN = pa.schema([ENTITY_SCHEMA.field(name) for name in Entity._fields])
 
 
+class SourcedEntity(NamedTuple):
+    """A concept whose names are of several sources, as that of another knowledge base.
+
+    entity (Entity): The concept.
+    sources (Mapping[str, int]): By name, as written: a bit for each source; see `source_bit`.
+    """
+
+    entity: Entity
+    sources: Mapping[str, int]
+
+
+def source_bit(number: int) -> int:
+    """RETURNS (int): The bit that stands for a source, by its place among all; those from the 64th on share one."""
+    return 1 << min(number, 63)
+
+
 def build_tables(
-    sources: Iterable[Iterable[Entity]],
+    sources: Iterable[Iterable[Entity | SourcedEntity]],
     counts: MentionCounts | None = None,
     *,
     folder: Path,
@@ -70,7 +89,8 @@ def build_tables(
     Concepts of several sources are merged by id: names and types are united in the order
     of the sources, the canonical name and the definition are the first ones.
 
-    sources (Iterable[Iterable[Entity]]): The concepts of each source, as streams.
+    sources (Iterable[Iterable[Entity | SourcedEntity]]): The concepts of each source, as
+        streams. The first one's names get the bit 0 of `Records.name_sources`, and so on.
     counts (MentionCounts | None): How often a text was linked to a concept id in a
         training corpus. Texts become names of their concepts; concepts that no source
         has are added, with their most frequent text as canonical name.
@@ -120,16 +140,24 @@ def _tidy_uses(counts: MentionCounts) -> dict[tuple[str, str], int]:
 
 
 def _concept_rows(
-    sources: Iterable[Iterable[Entity]],
+    sources: Iterable[Iterable[Entity | SourcedEntity]],
     corpus: Iterable[Entity],
     uses: Mapping[tuple[str, str], int],
 ) -> Iterator[tuple]:
     place = 0
-    for entity in map(clean_entity, chain.from_iterable(sources)):
-        yield (entity.concept_id, place, True, *entity[1:])
-        place += 1
+    for number, source in enumerate(sources):
+        bit = source_bit(number)
+        for item in source:
+            if isinstance(item, SourcedEntity):
+                entity = clean_entity(item.entity)
+                bits = [item.sources.get(alias, 0) for alias in entity.aliases]
+            else:
+                entity = clean_entity(item)
+                bits = [bit] * len(entity.aliases)
+            yield (entity.concept_id, place, True, *entity[1:], bits)
+            place += 1
     for entity in chain(map(clean_entity, corpus), _used_concepts(uses)):
-        yield (entity.concept_id, place, False, *entity[1:])
+        yield (entity.concept_id, place, False, *entity[1:], [0] * len(entity.aliases))
         place += 1
 
 
@@ -144,7 +172,7 @@ def _used_concepts(uses: Mapping[tuple[str, str], int]) -> Iterator[Entity]:
 
 
 def _write_entities(
-    merged: Iterable[tuple[Entity, bool]],
+    merged: Iterable[tuple[SourcedEntity, bool]],
     table: GrowingTable,
     links: RowSorter,
     uses: Mapping[tuple[str, str], int],
@@ -154,20 +182,20 @@ def _write_entities(
     hashes, place = array("Q"), 0
     for batch in _batches(merged, CONCEPTS_PER_BATCH):
         rows: list[tuple] = []
-        for record, (entity, is_known) in enumerate(batch, table.n_rows):
+        for record, ((entity, given), is_known) in enumerate(batch, table.n_rows):
             hashes.append(stable_hash(entity.concept_id))
             if entity.concept_id in records:
                 records[entity.concept_id] = record
             # Names of a corpus come below, with their counts.
-            rows += _link_rows(entity, record, place + len(rows)) if is_known else []
+            rows += _link_rows(entity, given, record, place + len(rows)) if is_known else []
         if rows:
             links.add(rows)
         place += len(rows)
-        columns = zip(*(entity for entity, _ in batch), strict=True)
+        columns = zip(*(item.entity for item, _ in batch), strict=True)
         arrays = [pa.array(c, f.type) for c, f in zip(columns, _WRITTEN, strict=True)]
         table.append(pa.Table.from_arrays(arrays, schema=_WRITTEN))
     counted = (
-        (stable_hash(key), key, records[concept_id], place + i, text, count, False, False)
+        (stable_hash(key), key, records[concept_id], place + i, text, count, False, False, 0)
         for i, ((text, concept_id), count) in enumerate(uses.items())
         for key in [normalise_name(text)]
     )
@@ -176,27 +204,35 @@ def _write_entities(
     return np.asarray(hashes, dtype=np.uint64)
 
 
-def _merged(concepts: RowSorter, *, merge: bool) -> Iterator[tuple[Entity, bool]]:
-    """YIELDS (tuple[Entity, bool]): Each concept, and whether a source has it."""
+def _merged(concepts: RowSorter, *, merge: bool) -> Iterator[tuple[SourcedEntity, bool]]:
+    """YIELDS (tuple[SourcedEntity, bool]): Each concept, and whether a source has it."""
     batches = concepts.read(CONCEPTS_PER_BATCH)
     rows = (row for batch in batches for row in zip(*(c.to_pylist() for c in batch), strict=True))
     for concept_id, group in groupby(rows, key=lambda row: row[0]):
-        found = [(row[2], Entity(concept_id, *row[3:])) for row in group]
-        known = [entity for is_own, entity in found if is_own]
+        found = [(row[2], Entity(concept_id, *row[3:-1]), row[-1]) for row in group]
+        known = [(entity, bits) for is_own, entity, bits in found if is_own]
         if len(known) > 1 and not merge:
             raise MetricELError(Errors.E130.format(concept_id=concept_id))
-        entities = known or [entity for _, entity in found]
+        taken = known or [(entity, bits) for _, entity, bits in found]
+        given: dict[str, int] = {}
+        for entity, bits in taken:
+            for alias, bit in zip(entity.aliases, bits, strict=True):
+                given[alias] = given.get(alias, 0) | bit
+        entities = [entity for entity, _ in taken]
         merged = clean_entity(reduce(merge_two, entities)) if len(entities) > 1 else entities[0]
-        yield merged, bool(known)
+        yield SourcedEntity(merged, given), bool(known)
 
 
-def _link_rows(entity: Entity, record: int, place: int) -> list[tuple]:
+def _link_rows(entity: Entity, given: Mapping[str, int], record: int, place: int) -> list[tuple]:
     keys: dict[str, str] = {}
+    sources: dict[str, int] = {}
     for alias in entity.aliases:
-        keys.setdefault(normalise_name(alias), alias)
+        key = normalise_name(alias)
+        keys.setdefault(key, alias)
+        sources[key] = sources.get(key, 0) | given[alias]
     canonical = normalise_name(entity.canonical_name)
     return [
-        (stable_hash(key), key, record, place + i, alias, 0, True, key == canonical)
+        (stable_hash(key), key, record, place + i, alias, 0, True, key == canonical, sources[key])
         for i, (key, alias) in enumerate(keys.items())
     ]
 
@@ -228,6 +264,7 @@ def _group_names(links: pa.Table) -> pa.Table:
         np.add.reduceat(links["count"].to_numpy(), pairs, dtype=np.uint32),
         np.logical_or.reduceat(links["in_vocabulary"].to_numpy(), pairs),
         np.logical_or.reduceat(links["preferred"].to_numpy(), pairs),
+        np.bitwise_or.reduceat(links["sources"].to_numpy(), pairs),
     ]
     lists = [pa.LargeListArray.from_arrays(offsets, pa.array(column)) for column in values]
     columns = [links["key"].take(names), links["name"].take(writes), links["hash"].take(names)]

@@ -1,7 +1,7 @@
 """Knowledge bases made of others: concepts added, removed and merged, vectors kept."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,11 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..names import normalise_name
-from .entity import Entity
+from .building import SourcedEntity, source_bit
+from .entity import Entity, clean_entity
 from .knowledge_base import FaissKnowledgeBase
 from .ranking import ENTITY_ROW, NAME_ROW
 from .records import MentionCounts, Records
 from .vectors import DECODED, RowVectors, find_rows, make_row_vectors, row_buffer
+
+ENTITIES_PER_BATCH = 10_000
 
 
 class _Rows(NamedTuple):
@@ -55,14 +58,20 @@ def combine(
     RAISES (MetricELError): E102 for a record without id or name, E131 if nothing is left.
     """
     without = frozenset(without)
-    streams = [_kept_entities(kb.records, without, own=True) for kb in kbs]
-    corpus = chain.from_iterable(_kept_entities(kb.records, without, own=False) for kb in kbs)
+    before = list(accumulate(map(count_sources, kbs), initial=0))
+    streams = [
+        _with_sources(kb.records, without, number) for kb, number in zip(kbs, before, strict=False)
+    ]
+    added = [
+        _all_of_one_source(source, number) for number, source in enumerate(sources, before[-1])
+    ]
+    corpus = chain.from_iterable(_of_mentions_alone(kb.records, without) for kb in kbs)
     uses = dict(counts or {})
     for kb in kbs:
         for pair, count in _uses(kb.records).items():
             uses[pair] = uses.get(pair, 0) + count
     uses = {pair: count for pair, count in uses.items() if pair[1] not in without}
-    made = FaissKnowledgeBase.from_sources([*streams, *sources], uses, corpus=corpus, **settings)
+    made = FaissKnowledgeBase.from_sources([*streams, *added], uses, corpus=corpus, **settings)
     made.vectors = carry_vectors(
         kbs,
         made.records,
@@ -125,12 +134,52 @@ def carry_vectors(
         )
 
 
-def _kept_entities(records: Records, without: Collection[str], *, own: bool) -> Iterator[Entity]:
-    """YIELDS (Entity): What a vocabulary has of its own, or what it has of training mentions alone."""
+def _of_mentions_alone(records: Records, without: Collection[str]) -> Iterator[Entity]:
+    """YIELDS (Entity): What a vocabulary has of training mentions alone."""
     is_own = records.entity_in_vocabulary.tolist()
-    for entity, is_so in zip(records.iter_entities(), is_own, strict=True):
-        if is_so == own and entity.concept_id not in without:
+    for entity, own in zip(records.iter_entities(), is_own, strict=True):
+        if not own and entity.concept_id not in without:
             yield entity
+
+
+def count_sources(kb: FaissKnowledgeBase) -> int:
+    """RETURNS (int): The sources that a knowledge base was built of."""
+    found = int(kb.records.name_sources.max(initial=0)).bit_length()
+    return max(found, len(kb.meta.get("sources", ())))
+
+
+def _with_sources(
+    records: Records, without: Collection[str], number: int
+) -> Iterator[SourcedEntity]:
+    """YIELDS (SourcedEntity): What a vocabulary has of its own, with its sources numbered from here on."""
+    bits = records.name_sources[np.argsort(records.name_entities, kind="stable")]
+    offsets, names = records.entity_offsets, records.entity_names
+    for start in range(0, records.n_entities, ENTITIES_PER_BATCH):
+        end = min(start + ENTITIES_PER_BATCH, records.n_entities)
+        first = int(offsets[start])
+        keys = records.names["key"].take(names[first : offsets[end]]).to_pylist()
+        entities = records.iter_entities(start, end)
+        for i, entity in enumerate(entities, start):
+            if not records.entity_in_vocabulary[i] or entity.concept_id in without:
+                continue
+            own = slice(int(offsets[i]) - first, int(offsets[i + 1]) - first)
+            of_key = dict(zip(keys[own], bits[offsets[i] : offsets[i + 1]].tolist(), strict=True))
+            given = {
+                alias: _shifted(of_key.get(normalise_name(alias), 0), number)
+                for alias in entity.aliases
+            }
+            yield SourcedEntity(entity, given)
+
+
+def _all_of_one_source(source: Iterable[Entity], number: int) -> Iterator[SourcedEntity]:
+    bit = source_bit(number)
+    for entity in map(clean_entity, source):
+        yield SourcedEntity(entity, dict.fromkeys(entity.aliases, bit))
+
+
+def _shifted(bits: int, number: int) -> int:
+    """RETURNS (int): The bits of sources that have so many before them."""
+    return sum({source_bit(i + number) for i in range(bits.bit_length()) if bits >> i & 1})
 
 
 def _uses(records: Records) -> dict[tuple[str, str], int]:

@@ -122,6 +122,28 @@ class FaissKnowledgeBase:
         entity = self.records.entity_index(concept_id)
         return self.records.entity(entity) if entity >= 0 else default
 
+    def name_sources(self, concept_id: str) -> dict[str, list[int]]:
+        """Say where the names of a concept come from.
+
+        concept_id (str): A concept id.
+        RETURNS (dict[str, list[int]]): By name, the places among `meta["sources"]` of the
+            vocabularies that gave it; none for names of training mentions alone. From the
+            64th on sources are not told apart.
+        RAISES (KeyError): If there is no such concept.
+        """
+        records = self.records
+        entity = records.entity_index(concept_id)
+        if entity < 0:
+            raise KeyError(concept_id)
+        found = {}
+        for name in records.entity_names[slice(*records.entity_offsets[entity : entity + 2])]:
+            start, end = records.name_offsets[name : name + 2]
+            link = start + int(np.flatnonzero(records.name_entities[start:end] == entity)[0])
+            bits = int(records.name_sources[link])
+            places = [i for i in range(bits.bit_length()) if bits >> i & 1]
+            found[records.names["name"][int(name)].as_py()] = places
+        return found
+
     def entities(self) -> Iterator[Entity]:
         """YIELDS (Entity): Every record, in the order of concept ids."""
         return self.records.iter_entities()

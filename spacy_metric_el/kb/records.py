@@ -2,8 +2,8 @@
 
 `entities.arrow` holds one record a concept, in the order of concept ids.
 `names.arrow` holds one record a distinct normalised name, in the order of its
-hash, with the concepts that bear it, how often a training corpus used it so, and
-whether the vocabulary itself gives the concept that name.
+hash, with the concepts that bear it, how often a training corpus used it so,
+whether the vocabulary itself gives the concept that name, and which sources of it do.
 """
 
 import hashlib
@@ -44,6 +44,7 @@ NAME_SCHEMA = pa.schema(
         ("counts", pa.large_list(pa.uint32())),
         ("in_vocabulary", pa.large_list(pa.bool_())),
         ("preferred", pa.large_list(pa.bool_())),
+        ("sources", pa.large_list(pa.uint64())),
     ]
 )
 
@@ -100,6 +101,11 @@ class Records:
     def name_is_preferred(self) -> np.ndarray:
         """RETURNS (np.ndarray): (n_links,) bool, whether the name is the canonical one of the entity, by a source of the vocabulary."""
         return _values(self.names, "preferred")
+
+    @cached_property
+    def name_sources(self) -> np.ndarray:
+        """RETURNS (np.ndarray): (n_links,) uint64, a bit for each source that has the link; 0 for those of training mentions alone."""
+        return _values(self.names, "sources")
 
     @cached_property
     def entity_counts(self) -> np.ndarray:
@@ -170,9 +176,10 @@ class Records:
         row = {name: self.entities[name][int(entity)].as_py() for name in Entity._fields}
         return Entity(**row)
 
-    def iter_entities(self) -> Iterator[Entity]:
-        """YIELDS (Entity): Every entity, in the order of concept ids."""
-        columns = self.entities.select(list(Entity._fields))
+    def iter_entities(self, start: int = 0, end: int | None = None) -> Iterator[Entity]:
+        """YIELDS (Entity): The entities of records start to end, in the order of concept ids."""
+        end = self.n_entities if end is None else end
+        columns = self.entities.select(list(Entity._fields)).slice(start, end - start)
         for batch in columns.to_batches(max_chunksize=10_000):
             for row in batch.to_pylist():
                 yield Entity(**row)

@@ -72,7 +72,9 @@ def test_build_reads_a_release_of_the_umls(run, release, output, options, expect
     assert result.exit_code == 0, result.output
     kb = FaissKnowledgeBase.from_disk(output)
     assert {entity.concept_id: set(entity.aliases) for entity in kb.entities()} == expected
-    assert [source["name"] for source in kb.meta["sources"]] == ["MRCONSO.RRF", "MRSTY.RRF"]
+    (source,) = kb.meta["sources"]
+    assert source["name"] == release.name
+    assert [file["name"] for file in source["files"]] == ["MRCONSO.RRF", "MRSTY.RRF"]
 
 
 def test_build_reads_the_columns_it_is_told(run, output, tmp_path):
@@ -257,6 +259,21 @@ def test_info_as_json(run, files, encoded):
     assert summary["vectors"]["rows"] == {"name": 19, "entity": 2}
     assert summary["bytes"] == sum(summary["files"].values())
     assert summary["manifest"]["entities"] == len(VOCABULARY)
+
+
+def test_info_of_concepts_says_who_gave_their_names(run, fails, files, output, tmp_path):
+    more = tmp_path / "more.csv"
+    more.write_text("concept_id,name\nC01,cardiac infarct\nC01,heart attack\n", encoding="utf8")
+    run("kb", "build", output, files.vocabulary, more, "--mentions", files.train)
+    found = json.loads(run("kb", "info", output, "C01", "C77", "--json").stdout)
+    assert [concept["concept_id"] for concept in found] == ["C01", "C77"]
+    assert found[0]["names"]["cardiac infarct"] == ["more.csv"]
+    assert found[0]["names"]["heart attack"] == ["vocabulary.jsonl", "more.csv"]
+    assert found[1]["names"] == {"zorblax": ["training mentions"]}
+    shown = run("kb", "info", output, "C01").output
+    for text in ("C01", "cardiac infarct", "vocabulary.jsonl, more.csv"):
+        assert text in shown
+    fails("E317", "kb", "info", output, "C01", "C404")
 
 
 def test_info_without_vectors(run, files, output):

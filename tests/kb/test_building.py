@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb import building
-from spacy_metric_el.kb.building import build_tables
+from spacy_metric_el.kb.building import build_tables, source_bit
 from spacy_metric_el.kb.entity import Entity, clean_entity
 from spacy_metric_el.kb.importers import merge_entities
+from spacy_metric_el.names import normalise_name
 
 from ..util import make_records
 from .vocabulary import COUNTS, ENTITIES, entities_of, mention_counts, vocabularies
@@ -57,7 +58,35 @@ def test_sources_are_merged_as_records_are(tmp_path_factory, sources):
     found = build_tables(streams, folder=tmp_path_factory.mktemp("x"))
     merged = merge_entities(entity for stream in streams for entity in stream)
     assert list(found.iter_entities()) == sorted(merged, key=lambda entity: entity.concept_id)
-    assert_equal(found, make_records(merged))
+    expected = make_records(merged)
+    assert found.entities.equals(expected.entities)
+    # But for who gave the names.
+    names = [records.names.drop_columns(["sources"]) for records in (found, expected)]
+    assert names[0].equals(names[1])
+
+
+@given(st.lists(vocabularies, min_size=1, max_size=3), mention_counts)
+def test_who_gave_a_name(tmp_path_factory, sources, counts):
+    streams = [entities_of(vocabulary) for vocabulary in sources]
+    found = build_tables(streams, counts, folder=tmp_path_factory.mktemp("x"))
+    for name in range(found.n_names):
+        key = found.names["key"][name].as_py()
+        start, end = found.name_offsets[name : name + 2]
+        for link in range(start, end):
+            concept_id = found.concept_id(found.name_entities[link])
+            givers = [
+                i
+                for i, vocabulary in enumerate(sources)
+                if key in map(normalise_name, vocabulary.get(concept_id, ()))
+            ]
+            assert found.name_sources[link] == sum(source_bit(i) for i in givers)
+
+
+def test_sources_beyond_the_last_bit_share_it(tmp_path):
+    streams = [[Entity("C1", f"name {i}", [])] for i in range(66)]
+    found = build_tables([*streams], folder=tmp_path)
+    bits = [int(found.name_sources[found.name_index(f"name {i}")]) for i in (0, 1, 62, 63, 64, 65)]
+    assert bits == [1, 2, 1 << 62, 1 << 63, 1 << 63, 1 << 63]
 
 
 @pytest.mark.usefixtures("on_disk")

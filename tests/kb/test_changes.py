@@ -146,3 +146,29 @@ def test_rows_that_are_missing_stay_missing():
     )
     assert rows_by_text(combine([kb])) == rows_by_text(kb)
     assert len(ENTITIES) + 1 == len(kb)
+
+
+@given(vocabularies, vocabularies, vocabularies)
+def test_who_gave_a_name_is_told_as_if_all_were_built_at_once(first, second, third):
+    streams = [entities_of(vocabulary) for vocabulary in (first, second, third)]
+    expected = build(*streams)
+    # One that was built of fewer sources than its manifest says keeps their numbers.
+    merged = combine([build(*streams[:1]), build(streams[1])], streams[2:])
+    assert names_of(merged).equals(names_of(expected))
+    kept = build(streams[0], [])
+    kept.meta["sources"] = [{"name": "a"}, {"name": "b"}]
+    bits = set(combine([kept], streams[1:2]).records.name_sources.tolist())
+    assert bits <= {1, 4, 5}
+
+
+def test_who_gave_the_names_of_a_concept():
+    kb = build(ENTITIES[:2], [Entity("C1", "Cold", ["coryza"])], counts={("a cold", "C1"): 2})
+    assert kb.name_sources("C1") == {
+        "Cold": [0, 1],
+        "Common cold": [0],
+        "acute rhinitis": [0],
+        "coryza": [1],
+        "a cold": [],
+    }
+    with pytest.raises(KeyError):
+        kb.name_sources("C9")
