@@ -15,7 +15,7 @@ from benchmark.kb.probe import TOP_K
 from benchmark.kb.workers import measure_workers
 from typer.testing import CliRunner
 
-from spacy_metric_el.kb import FaissKnowledgeBase
+from spacy_metric_el.kb import Entity, FaissKnowledgeBase
 from spacy_metric_el.names import normalise_name
 
 WORDS = ["acute", "chronic", "heart", "lung", "kidney", "failure", "attack", "pain", "cancer"]
@@ -186,3 +186,31 @@ def test_the_table_gathers_what_was_measured(tmp_path):
         assert text in run.output
         assert text in (tmp_path / "kb.md").read_text(encoding="utf8")
     assert json.loads((tmp_path / "kb.json").read_text())["rows-1000000-minilm"] == figures
+
+
+@pytest.fixture
+def alike(tmp_path):
+    """Forty concepts with n-grams in common, and mentions of two of them."""
+    entities = [Entity(f"C{i:02d}", f"heart failure type {i}", []) for i in range(40)]
+    test = tmp_path / "dev.pubtator"
+    lines = ["1|t|Heart failure type 7, heart failure type 12"]
+    lines += ["1\t0\t20\tHeart failure type 7\tT047\tC07"]
+    lines += ["1\t22\t43\theart failure type 12\tT047\tC12", ""]
+    test.write_text("\n".join(lines), encoding="utf8")
+    return FaissKnowledgeBase.from_entities(entities), test
+
+
+def test_scispacy_gets_the_same_names(alike):
+    pytest.importorskip("nmslib")
+    found = compare_peers(*alike, 0, max_minutes=5, seed=0)
+    for linker in ("ours", "scispacy"):
+        assert (found[linker]["names"], found[linker]["mentions"]) == (40, 2)
+        assert found[linker]["recall_at_64"] == 1.0
+        assert found[linker]["build_seconds"] > 0
+
+
+def test_scispacy_may_take_too_long(alike):
+    pytest.importorskip("nmslib")
+    found = compare_peers(*alike, 0, max_minutes=1e-6, seed=0)
+    assert "not built within" in found["scispacy"]["note"]
+    assert "note" not in found["ours"]
