@@ -10,7 +10,7 @@ import srsly
 from ..errors import Errors, MetricELError
 
 FORMAT = "spacy-metric-el-kb"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 
 HEAD = 65_536
