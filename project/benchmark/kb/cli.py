@@ -113,7 +113,7 @@ def peers_cli(
     found = compare_peers(
         opened, test, names, max_minutes=max_minutes, seed=seed, with_scispacy=scispacy
     )
-    for linker, figures in found.items():
+    for linker, figures in found:
         write_figures(output, f"peers-{names or opened.records.n_names}-{linker}", figures)
 
 
