@@ -24,8 +24,8 @@ where rows form clusters."""
 CLUSTERED = 0.93
 """Share of a row's neighbours that its nearest clusters must hold to be searched alone."""
 
-PROBES = 128
-"""Clusters that are searched."""
+SEARCHED = 8
+"""One cluster in so many is searched; fewer, where there are more than a thousand of them."""
 
 REFINE_FACTOR = 4.0
 """Rows re-compared, per row asked for, unless the tier says otherwise."""
@@ -82,14 +82,14 @@ def plan_index(vectors: np.ndarray) -> IndexPlan:
 
 
 def share_in_clusters(
-    sample: np.ndarray, n_clusters: int, *, n_queries: int = 256, probes: int = PROBES
+    sample: np.ndarray, n_clusters: int, *, n_queries: int = 256, searched: int = SEARCHED
 ) -> float:
     """Measure whether neighbours are in the same clusters.
 
     sample (np.ndarray): (m, width) float32 unit vectors.
     n_clusters (int): Clusters to make; fewer, if there are too few rows for so many.
     n_queries (int): Rows whose neighbours are looked for.
-    probes (int): Nearest clusters of a row that may hold its neighbours.
+    searched (int): One cluster in so many, the nearest of a row, may hold its neighbours.
     RETURNS (float): The share of the 64 nearest rows that they hold, 0 to 1.
     """
     made = max(1, min(n_clusters, len(sample) // POINTS_PER_CENTROID))
@@ -98,12 +98,12 @@ def share_in_clusters(
     )
     means.train(sample)
     queries = sample[np.random.default_rng(0).permutation(len(sample))[:n_queries]]
-    probes = max(1, probes * made // max(n_clusters, 1))
+    probes = max(1, made // searched)
     centroids = np.asarray(means.centroids)
     own = (sample @ centroids.T).argmax(axis=1)
     nearest = _largest(queries @ sample.T, NEIGHBOURS)
-    searched = _largest(queries @ centroids.T, probes)
-    held = [np.isin(own[rows], lists) for rows, lists in zip(nearest, searched, strict=True)]
+    probed = _largest(queries @ centroids.T, probes)
+    held = [np.isin(own[rows], lists) for rows, lists in zip(nearest, probed, strict=True)]
     return float(np.mean(held))
 
 
@@ -134,8 +134,13 @@ def build_index(vectors: np.ndarray, plan: IndexPlan | None = None) -> faiss.Ind
         raise MetricELError(
             Errors.E141.format(factory=plan.factory, rows=n_rows, width=width, reason=reason)
         ) from err
-    set_search(index, probes=min(PROBES, -(-n_lists // 8)), k_factor=plan.k_factor)
+    set_search(index, probes=count_probes(n_lists), k_factor=plan.k_factor)
     return index
+
+
+def count_probes(n_lists: int) -> int:
+    """RETURNS (int): Clusters to search: of many more, twice as many of four times as many."""
+    return min(-(-n_lists // SEARCHED), round(4 * sqrt(n_lists)))
 
 
 def sample_rows(vectors: np.ndarray, size: int) -> np.ndarray:

@@ -9,10 +9,10 @@ import spacy_metric_el.kb.index as index_module
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb.index import (
     INDEX_FILE,
-    PROBES,
     REFINE_FILE,
     IndexPlan,
     build_index,
+    count_probes,
     plan_index,
     read_index,
     search_index,
@@ -69,10 +69,10 @@ def test_rows_that_form_clusters_are_searched_by_them(monkeypatch, width, parts,
 
 def test_share_of_neighbours_in_the_nearest_clusters():
     clustered, scattered = clustered_vectors(40, 100, 16), unit_vectors(4000, 16)
-    shares = [share_in_clusters(x, 64, probes=4) for x in (clustered, scattered)]
+    shares = [share_in_clusters(x, 64, searched=16) for x in (clustered, scattered)]
     assert shares[0] > 0.95
     assert shares[1] < 0.6
-    assert share_in_clusters(scattered, 64, probes=64) == 1.0
+    assert share_in_clusters(scattered, 64, searched=1) == 1.0
     assert share_in_clusters(scattered[:5], 64) == 1.0
 
 
@@ -157,10 +157,14 @@ def test_half_precision_rows_in_a_file_are_indexed_alike(tmp_path):
     )
 
 
-@pytest.mark.parametrize("n_lists", [8, 64, 2048])
-def test_one_cluster_in_eight_is_searched_and_no_more_than_so_many(n_lists):
-    index = build_index(unit_vectors(2048, 2), IndexPlan(f"IVF{n_lists},Flat"))
-    assert search_settings(index) == {"probes": min(n_lists // 8, PROBES), "k_factor": 1.0}
+@pytest.mark.parametrize(("n_lists", "probes"), [(1, 1), (8, 1), (64, 8), (1024, 128)])
+def test_one_cluster_in_eight_is_searched(n_lists, probes):
+    index = build_index(unit_vectors(1024, 2), IndexPlan(f"IVF{n_lists},Flat"))
+    assert search_settings(index) == {"probes": probes, "k_factor": 1.0}
+
+
+def test_of_very_many_clusters_a_smaller_share_is_searched():
+    assert [count_probes(n) for n in (0, 1024, 4096, 16_384)] == [0, 128, 256, 512]
 
 
 @pytest.mark.parametrize(
