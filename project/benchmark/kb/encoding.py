@@ -1,15 +1,15 @@
 """Vectors of many names, in a file."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 from tqdm import tqdm
+
+from spacy_metric_el.files import replaced_file
+from spacy_metric_el.kb.vectors import row_buffer
 
 from ..errors import BenchmarkError, Errors
 from .names import Names
@@ -63,14 +63,10 @@ def encode_names(
         digest.update(name.encode("utf8") + b"\0")
     path = cache / f"rows-{digest.hexdigest()}.npy"
     if not path.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{uuid4().hex}.npy")
-        try:
-            parts = encode_parts(encode, names, progress=progress)
-            np.save(temporary, np.concatenate([part.astype(np.float16) for part in parts]))
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        parts = encode_parts(encode, names, progress=progress)
+        vectors = np.concatenate([part.astype(np.float16) for part in parts])
+        with replaced_file(path) as fresh, fresh.open("wb") as file:
+            np.save(file, vectors)
     return np.load(path, mmap_mode="r")
 
 
@@ -86,12 +82,11 @@ def all_rows(
     width (int): Columns to keep; vectors are of unit length afterwards.
     cache (Path): Folder of the vectors; a file without a name grows there, too.
     progress (bool): Whether to show progress bars.
-    YIELDS (np.ndarray): (n, width) float16 in a file.
+    YIELDS (np.ndarray): (n, width); see `row_buffer`.
     """
     real = encode_names(encode, encoder, names.indexed[: names.n_real], cache, progress=progress)
     n = len(names.indexed)
-    with tempfile.TemporaryFile(dir=cache) as file:
-        rows = np.memmap(file, dtype=np.float16, mode="w+", shape=(n, width))
+    with row_buffer(n, width, cache) as rows:
         for start in range(0, n, BATCH):
             end = min(start + BATCH, n)
             parts = [np.asarray(real[start:end], dtype=np.float32)]

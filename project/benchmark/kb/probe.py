@@ -91,7 +91,7 @@ def share(folder: Path, texts: list[str], n_process: int) -> dict[str, float]:
     linker.load_kb(folder, nlp=nlp, progress=False)
     docs = mention_docs(nlp, texts)
     for doc in docs[: 4 * BATCH]:
-        nlp.get_pipe("metric_entity_linker")(doc)
+        linker(doc)
     alone = proportional(psutil.Process())
     together = 0.0
     for i, _ in enumerate(nlp.pipe(docs, n_process=n_process, batch_size=BATCH)):
