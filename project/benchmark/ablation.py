@@ -42,6 +42,10 @@ PRIOR_FEATURES = (
 )
 
 
+SILENT_WIDTH = 2
+"""Columns of a channel that is to say nothing; an index wants an even number of them."""
+
+
 @dataclass(frozen=True)
 class Ablation:
     """One thing that is turned off.
@@ -106,6 +110,21 @@ def ablations(config: Path) -> dict[str, Ablation]:
         "memory": Ablation("no memory of mentions", {"linker.memory_weight": 0.0}),
         "self-alignment": Ablation("no self-alignment", {"initialize.after_init": None}),
         "negatives": Ablation("no mined negatives", {"linker.negatives_per_entity": 0}),
+        "clusters": Ablation(
+            "no documents brought together for their entities", {"training.batcher.partners": 0}
+        ),
+        "context": Ablation(
+            f"a context channel of {SILENT_WIDTH} columns",
+            {"linker.model.context_width": SILENT_WIDTH},
+        ),
+        "surface": Ablation(
+            f"names by their context, a surface channel of {SILENT_WIDTH} columns",
+            {
+                "linker.model.name_context": True,
+                "linker.model.surface_width": SILENT_WIDTH,
+                "linker.model.context_share": 0.9,
+            },
+        ),
         "name-context": Ablation(names, {"linker.model.name_context": not has_name_context}),
     }
 
@@ -313,7 +332,7 @@ def main(
     OUTPUT/CORPUS-ablation.md and .json. Rows that concern the ranker alone share one
     trained encoder: full, ranker, prototypes, document, wording, priors, radius,
     abbreviations, labels. The others train their own: memory, self-alignment, negatives,
-    name-context.
+    clusters, context, surface, name-context.
 
     \b
     EXAMPLES

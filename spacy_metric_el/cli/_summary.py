@@ -112,6 +112,7 @@ def _describe_vectors(vectors: "RowVectors") -> dict[str, Any]:
         "rows": vectors.counts(),
         "width": vectors.width,
         "index": vectors.factory,
+        "postings": vectors.postings is not None,
         "search": search_settings(vectors.index),
         "fingerprint": vectors.fingerprint,
     }

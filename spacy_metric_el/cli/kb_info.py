@@ -58,6 +58,8 @@ def _show(path: Path, summary: dict[str, Any], msg: Printer) -> None:
     vectors = summary["vectors"]
     if vectors is not None:
         lines["Index"] = f"{vectors['index']}, {vectors['width']} wide"
+        if vectors["postings"]:
+            lines["Index"] += ", rows that share n-grams with a text"
         search = vectors["search"]
         if search["probes"]:
             lines["Clusters searched"] = f"{search['probes']:,}"

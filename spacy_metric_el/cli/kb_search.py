@@ -56,6 +56,7 @@ def kb_search_cli(
         top_k=top_k,
         prior_weight=linker.cfg["prior_weight"],
         search_rows=linker.cfg["search_rows"],
+        texts=texts,
     )
     msg = Printer()
     for text, candidates in zip(texts, found, strict=True):

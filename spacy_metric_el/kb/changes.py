@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..names import normalise_name
+from .buffers import row_buffer
 from .building import SourcedEntity, source_bit
 from .entity import Entity, clean_entity
 from .knowledge_base import FaissKnowledgeBase
 from .ranking import ENTITY_ROW, NAME_ROW
-from .records import MentionCounts, Records
-from .vectors import DECODED, RowVectors, find_rows, make_row_vectors, row_buffer
+from .records import MentionCounts, Records, row_texts
+from .vectors import DECODED, RowVectors, find_rows, make_row_vectors
 
 ENTITIES_PER_BATCH = 10_000
 
@@ -118,20 +119,24 @@ def carry_vectors(
     n_rows = sum(len(found.rows) for _, found in parts)
     if not n_rows:
         return None
-    with row_buffer(n_rows, first.width - first.n_empty, work_folder) as buffer:
-        start = 0
-        for vectors, found in parts:
-            for rows in np.array_split(found.rows, -(-len(found.rows) // DECODED) or 1):
-                buffer[start : start + len(rows)] = vectors.decode(rows)[:, first.n_empty :]
-                start += len(rows)
-        return make_row_vectors(
-            buffer,
-            np.concatenate([found.kinds for _, found in parts]),
-            np.concatenate([found.refs for _, found in parts]),
-            first.fingerprint,
-            n_empty=first.n_empty,
-            factory=factory,
-        )
+    buffer = row_buffer(n_rows, first.width - first.n_empty, work_folder)
+    start = 0
+    for vectors, found in parts:
+        for rows in np.array_split(found.rows, -(-len(found.rows) // DECODED) or 1):
+            buffer[start : start + len(rows)] = vectors.decode(rows)[:, first.n_empty :]
+            start += len(rows)
+    kinds = np.concatenate([found.kinds for _, found in parts])
+    refs = np.concatenate([found.refs for _, found in parts])
+    return make_row_vectors(
+        buffer,
+        kinds,
+        refs,
+        first.fingerprint,
+        n_empty=first.n_empty,
+        factory=factory,
+        texts_of=lambda rows: row_texts(records, kinds[rows], refs[rows]),
+        work_folder=work_folder,
+    )
 
 
 def _of_mentions_alone(records: Records, without: Collection[str]) -> Iterator[Entity]:

@@ -45,10 +45,13 @@ class IndexPlan(NamedTuple):
 
     factory (str): FAISS factory string, for inner products.
     k_factor (float): Rows re-compared, per row asked for, where the index refines.
+    has_postings (bool): Whether a search by text only looks at rows that share n-grams
+        with it; see `postings`.
     """
 
     factory: str
     k_factor: float = REFINE_FACTOR
+    has_postings: bool = False
 
 
 def _one_thread_after_fork() -> None:
@@ -59,15 +62,18 @@ def _one_thread_after_fork() -> None:
 os.register_at_fork(after_in_child=_one_thread_after_fork)
 
 
-def plan_index(vectors: np.ndarray) -> IndexPlan:
+def plan_index(vectors: np.ndarray, *, by_surface: bool = False) -> IndexPlan:
     """Choose an index.
 
     Measured on a million 384-wide vectors, 64 nearest rows, one thread (the workflow
     `bench-kb`): MiniLM's vectors of names form clusters, and one list in eight holds 0.96
-    of the nearest rows; vectors of the surface channel do not, and short codes of all
-    rows are compared faster than as many clusters as that would take.
+    of the nearest rows. Vectors of the surface channel do not; among other vectors
+    without clusters, short codes of all rows are compared faster than as many clusters as
+    that would take.
 
     vectors (np.ndarray): (n, width) unit vectors; of many, a sample is looked at.
+    by_surface (bool): Whether they are of the surface channel alone, so that rows that
+        are near to a text share n-grams with it.
     RETURNS (IndexPlan): The index for them.
     """
     n_rows, width = vectors.shape
@@ -75,6 +81,8 @@ def plan_index(vectors: np.ndarray) -> IndexPlan:
         return IndexPlan("Flat")
     if n_rows < LARGE_ROWS:
         return IndexPlan(f"PQ{width // 2}x4fs,Refine(SQfp16)")
+    if by_surface:
+        return IndexPlan("SQ8", 1.0, has_postings=True)
     n_lists = 2 ** round(log2(sqrt(n_rows)))
     if share_in_clusters(sample_rows(vectors, SAMPLE), n_lists) < CLUSTERED:
         return IndexPlan(f"PQ{_subspaces(width, 4)}x4fs,Refine(SQ8)", 16.0)

@@ -164,18 +164,22 @@ class FaissKnowledgeBase:
         order = np.lexsort((entities, -priors))
         return [(self.records.concept_id(entities[i]), float(priors[i])) for i in order]
 
-    def search_rows(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search_rows(
+        self, queries: np.ndarray, k: int, *, texts: Sequence[str] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Find the nearest rows.
 
         queries (np.ndarray): (n, width) float32, unit length.
         k (int): Rows for each query.
+        texts (Sequence[str] | None): (n,) what the queries are vectors of: many times
+            faster among many rows of the surface channel; see `RowVectors.search`.
         RETURNS (tuple[np.ndarray, np.ndarray]): Similarities and rows, (n, k) each.
         RAISES (MetricELError): E136 without vectors, E137 for queries of another width.
         """
         vectors = self.require_vectors()
         if queries.shape[1] != vectors.width:
             raise MetricELError(Errors.E137.format(found=queries.shape[1], expected=vectors.width))
-        return vectors.search(queries, k)
+        return vectors.search(queries, k, texts)
 
     def candidates(
         self,
@@ -184,6 +188,7 @@ class FaissKnowledgeBase:
         top_k: int,
         prior_weight: float = 0.0,
         search_rows: int = 64,
+        texts: Sequence[str] | None = None,
     ) -> list[list[Candidate]]:
         """Find and rank the candidates of mentions.
 
@@ -192,6 +197,7 @@ class FaissKnowledgeBase:
         prior_weight (float): Weight of log p(entity | name).
         search_rows (int): Nearest rows to look at; raised to what `top_k` entities
             have on average, and doubled for mentions whose rows stand for fewer.
+        texts (Sequence[str] | None): (n,) what the queries are vectors of; see `search_rows`.
         RETURNS (list[list[Candidate]]): For each mention concept ids with scores
             between 0 and 1, best first, ties by concept id.
         """
@@ -203,11 +209,13 @@ class FaissKnowledgeBase:
         k = max(search_rows, top_k * -(-n_rows // len(self)))
         short = np.arange(len(queries))
         while len(short):
-            similarities, rows = self.search_rows(queries[short], k)
+            part = None if texts is None else [texts[i] for i in short]
+            similarities, rows = self.search_rows(queries[short], k, texts=part)
             entities[short], scores[short] = rank_entities(
                 similarities, rows, self.row_targets(), prior_weight=prior_weight, top_k=top_k
             )
-            short = short[entities[short, -1] < 0] if k < n_rows else short[:0]
+            # A search that found fewer rows than it was asked for has no more to give.
+            short = short[(entities[short, -1] < 0) & (rows[:, -1] >= 0) & (k < n_rows)]
             k *= 2
         unique, inverse = np.unique(entities, return_inverse=True)
         # An entity of -1 stands behind the last candidate; it is first among the distinct ones.

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from ..names import normalise_name
 from .entity import Entity
+from .ranking import NAME_ROW
 
 ENTITIES_FILE = "entities.arrow"
 NAMES_FILE = "names.arrow"
@@ -188,6 +189,21 @@ class Records:
         """RETURNS (list[str]): The names as written, of records start to end."""
         end = self.n_names if end is None else end
         return self.names["name"].slice(start, end - start).to_pylist()
+
+
+def row_texts(records: Records, kinds: np.ndarray, refs: np.ndarray) -> list[str]:
+    """Write out what rows of an index stand for.
+
+    records (Records): The vocabulary.
+    kinds (np.ndarray): (n,) kinds of row, see `ranking`.
+    refs (np.ndarray): (n,) int, names or entities.
+    RETURNS (list[str]): (n,) names as written, canonical names of entities.
+    """
+    is_name = kinds == NAME_ROW
+    texts = np.empty(len(refs), dtype=object)
+    texts[is_name] = records.names["name"].take(refs[is_name]).to_pylist()
+    texts[~is_name] = records.entities["canonical_name"].take(refs[~is_name]).to_pylist()
+    return texts.tolist()
 
 
 def write_records(records: Records, folder: Path) -> None:

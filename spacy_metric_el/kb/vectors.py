@@ -1,9 +1,6 @@
 """Row vectors: what one encoder made of a vocabulary. They belong to that encoder."""
 
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ from .index import (
     set_search,
     write_index,
 )
+from .postings import Postings, build_postings, gather_rows, read_postings, write_postings
 from .ranking import ENTITY_ROW, NAME_ROW
 from .storage import MANIFEST, read_manifest, write_manifest
 
@@ -33,6 +31,9 @@ DECODED = 65_536
 
 IN_MEMORY = 2**29
 """Bytes of vectors that wait in memory for their index; more of them wait in a file."""
+
+COMPARED = 4
+"""Rows that are compared with a text, per row asked for, where postings say which."""
 
 KIND_NAMES = {NAME_ROW: "name", ENTITY_ROW: "entity"}
 
@@ -48,6 +49,7 @@ class RowVectors:
     n_empty (int): Leading columns that are 0 in all rows, and are therefore not in the
         index: the context channel, where names have none.
     factory (str): FAISS factory string of the index.
+    postings (Postings | None): Say which rows a text is compared with; all, if None.
     """
 
     index: faiss.Index
@@ -56,6 +58,7 @@ class RowVectors:
     fingerprint: str
     n_empty: int = 0
     factory: str = ""
+    postings: Postings | None = None
 
     @property
     def width(self) -> int:
@@ -67,9 +70,50 @@ class RowVectors:
         """RETURNS (int): Number of rows."""
         return self.index.ntotal
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """RETURNS (tuple[np.ndarray, np.ndarray]): As `search_index`, for (n, width) float32 queries."""
-        return search_index(self.index, queries[:, self.n_empty :], k)
+    def search(
+        self, queries: np.ndarray, k: int, texts: Sequence[str] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Find the nearest rows.
+
+        queries (np.ndarray): (n, width) float32.
+        k (int): Rows for each query.
+        texts (Sequence[str] | None): (n,) what the queries are vectors of. Where rows are
+            of the surface channel alone (`n_empty`), each text is searched once, and
+            postings, if there are any, say which rows it is compared with.
+        RETURNS (tuple[np.ndarray, np.ndarray]): Inner products, (n, k) float32, best
+            first, and rows, (n, k) int64; -1 where fewer than k rows were found.
+        """
+        queries = queries[:, self.n_empty :]
+        if texts is None or not self.n_empty:
+            return search_index(self.index, queries, k)
+        first: dict[str, int] = {}
+        for i, text in enumerate(texts):
+            first.setdefault(text, i)
+        distinct = queries[list(first.values())]
+        if self.postings is None:
+            similarities, rows = search_index(self.index, distinct, k)
+        else:
+            similarities, rows = self._compare_sharing(self.postings, distinct, list(first), k)
+        numbers = {text: number for number, text in enumerate(first)}
+        places = np.asarray([numbers[text] for text in texts], dtype=np.int64)
+        return similarities[places], rows[places]
+
+    def _compare_sharing(
+        self, postings: Postings, queries: np.ndarray, texts: Sequence[str], k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        similarities = np.full((len(texts), k), -np.inf, dtype=np.float32)
+        found = np.full((len(texts), k), -1, dtype=np.int64)
+        offsets, rows = gather_rows(postings, texts, COMPARED * k)
+        for i, query in enumerate(queries):
+            sharing = rows[offsets[i] : offsets[i + 1]]
+            if not len(sharing):
+                continue
+            # Rows that are equal come out equal, which a product by BLAS does not promise.
+            products = np.einsum("ij,j->i", self.index.reconstruct_batch(sharing), query)
+            best = np.argsort(-products, kind="stable")[:k]
+            similarities[i, : len(best)] = products[best]
+            found[i, : len(best)] = sharing[best]
+        return similarities, found
 
     def decode(self, rows: np.ndarray) -> np.ndarray:
         """RETURNS (np.ndarray): (n, width) float32, the vectors of rows, as exact as the index keeps them."""
@@ -97,27 +141,6 @@ def find_rows(vectors: RowVectors, kinds: np.ndarray, refs: np.ndarray) -> np.nd
     return rows
 
 
-@contextmanager
-def row_buffer(n_rows: int, width: int, folder: Path | None = None) -> Iterator[np.ndarray]:
-    """Make room for vectors that wait for their index.
-
-    n_rows (int): Number of rows.
-    width (int): Width of the vectors.
-    folder (Path | None): Where a file may grow that has no name, and is gone when the
-        process is; the system's folder for such files if None.
-    YIELDS (np.ndarray): (n_rows, width): float32 in memory, or float16 in a file where
-        that takes more than `IN_MEMORY`.
-    RAISES (OSError): If the disk has no room for the file.
-    """
-    if n_rows * width * 4 <= IN_MEMORY:
-        yield np.zeros((n_rows, width), dtype=np.float32)
-        return
-    with tempfile.TemporaryFile(dir=folder) as file:
-        # A map of a file with holes would end the process when the disk is full.
-        os.posix_fallocate(file.fileno(), 0, n_rows * width * 2)
-        yield np.memmap(file, dtype=np.float16, mode="r+", shape=(n_rows, width))
-
-
 def make_row_vectors(
     vectors: np.ndarray,
     kinds: np.ndarray,
@@ -126,6 +149,8 @@ def make_row_vectors(
     *,
     n_empty: int = 0,
     factory: str = "",
+    texts_of: Callable[[np.ndarray], Sequence[str]] | None = None,
+    work_folder: Path | None = None,
 ) -> RowVectors:
     """Index the vectors of rows.
 
@@ -133,15 +158,22 @@ def make_row_vectors(
     kinds (np.ndarray): (n_rows,) kinds of row.
     refs (np.ndarray): (n_rows,) names or entities.
     fingerprint (str): Of the encoder that made the vectors.
-    n_empty (int): Columns in front that are 0 in all rows, and that `vectors` lacks.
+    n_empty (int): Columns in front that are 0 in all rows, and that `vectors` lacks: the
+        context channel. What is left is then the surface channel alone.
     factory (str): FAISS factory string; chosen by the rows if empty.
+    texts_of (Callable | None): Returns the texts of rows, (n,) int64, for postings.
+    work_folder (Path | None): Where long postings may wait; see `scratch_array`.
     RETURNS (RowVectors): The index with its rows.
     RAISES (MetricELError): E141 for a factory string that FAISS cannot use here.
     """
-    plan = IndexPlan(factory) if factory else plan_index(vectors)
+    by_surface = n_empty > 0 and texts_of is not None
+    plan = IndexPlan(factory) if factory else plan_index(vectors, by_surface=by_surface)
     index = build_index(vectors, plan)
+    postings = None
+    if plan.has_postings and texts_of is not None:
+        postings = build_postings(texts_of, len(vectors), work_folder)
     kinds, refs = kinds.astype(np.uint8), refs.astype(np.int32)
-    return RowVectors(index, kinds, refs, fingerprint, n_empty, plan.factory)
+    return RowVectors(index, kinds, refs, fingerprint, n_empty, plan.factory, postings)
 
 
 def write_vectors(vectors: RowVectors, folder: Path) -> None:
@@ -152,6 +184,8 @@ def write_vectors(vectors: RowVectors, folder: Path) -> None:
     """
     with replaced_folder(folder) as fresh:
         write_index(vectors.index, fresh)
+        if vectors.postings is not None:
+            write_postings(vectors.postings, fresh)
         np.savez(fresh / ROWS_FILE, kinds=vectors.kinds, refs=vectors.refs)
         content = {
             "fingerprint": vectors.fingerprint,
@@ -159,6 +193,7 @@ def write_vectors(vectors: RowVectors, folder: Path) -> None:
             "rows": vectors.counts(),
             "factory": vectors.factory,
             "search": search_settings(vectors.index),
+            "postings": vectors.postings is not None,
         }
         write_manifest(fresh, content)
 
@@ -175,7 +210,7 @@ def read_vectors(folder: Path) -> RowVectors | None:
     content = {"fingerprint": str, "width": int, "factory": str, "search": dict}
     manifest = read_manifest(folder, content)
     try:
-        index = read_index(folder)
+        index, postings = read_index(folder), read_postings(folder)
         _apply(manifest["search"], index)
         # np.load leaves a file open that it opened itself and cannot read.
         with (folder / ROWS_FILE).open("rb") as file, np.load(file, allow_pickle=False) as rows:
@@ -185,11 +220,15 @@ def read_vectors(folder: Path) -> RowVectors | None:
     if not len(kinds) == len(refs) == index.ntotal:
         reason = f"{index.ntotal} vectors, {len(kinds)} kinds, {len(refs)} targets"
         raise MetricELError(Errors.E135.format(path=folder, reason=reason))
+    if postings is not None and len(postings.norms) != index.ntotal:
+        reason = f"{index.ntotal} vectors, postings of {len(postings.norms)}"
+        raise MetricELError(Errors.E135.format(path=folder, reason=reason))
     n_empty = manifest["width"] - index.d
     if n_empty < 0:
         reason = f"vectors of {index.d} columns instead of {manifest['width']}"
         raise MetricELError(Errors.E135.format(path=folder, reason=reason))
-    return RowVectors(index, kinds, refs, manifest["fingerprint"], n_empty, manifest["factory"])
+    fingerprint, factory = manifest["fingerprint"], manifest["factory"]
+    return RowVectors(index, kinds, refs, fingerprint, n_empty, factory, postings)
 
 
 def _apply(search: dict[str, Any], index: faiss.Index) -> None:

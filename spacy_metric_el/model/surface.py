@@ -12,7 +12,7 @@ from thinc.api import Model, NumpyOps, Ops
 from thinc.types import Floats1d, Floats2d
 
 from ..names import normalise_name
-from .ngrams import hash_ngrams
+from ..ngrams import hash_ngrams
 
 _VECTOR_SHIFT = np.uint64(24)
 

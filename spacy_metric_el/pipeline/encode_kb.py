@@ -7,9 +7,10 @@ import numpy as np
 from tqdm import tqdm
 
 from ..kb import FaissKnowledgeBase
+from ..kb.buffers import row_buffer
 from ..kb.ranking import ENTITY_ROW, NAME_ROW
-from ..kb.records import Records
-from ..kb.vectors import RowVectors, find_rows, make_row_vectors, row_buffer
+from ..kb.records import Records, row_texts
+from ..kb.vectors import RowVectors, find_rows, make_row_vectors
 from ..model.head import fit_projection
 from ..model.surface import fit_weights
 from .name_docs import NameText
@@ -75,10 +76,9 @@ def encode_kb(
     rows = np.full(n_rows, -1) if known is None else find_rows(known, kinds, refs)
     n_empty = encoder.n_empty
     title = "Encoding names" if known is None else "Encoding new names"
-    with (
-        row_buffer(n_rows, encoder.width - n_empty, _work_folder(kb)) as buffer,
-        progress_bar(int((rows < 0).sum()), title, shown=progress) as bar,
-    ):
+    folder = _work_folder(kb)
+    buffer = row_buffer(n_rows, encoder.width - n_empty, folder)
+    with progress_bar(int((rows < 0).sum()), title, shown=progress) as bar:
         for start in range(0, n_rows, BLOCK):
             end = min(start + BLOCK, n_rows)
             texts = [NameText(name) for name in records.name_texts(start, min(end, n_names))]
@@ -90,8 +90,16 @@ def encode_kb(
             kept = np.flatnonzero(block >= 0)
             if known is not None and len(kept):
                 buffer[start + kept] = known.decode(block[kept])[:, n_empty:]
-        factory = kb.meta.get("index", "")
-        return make_row_vectors(buffer, kinds, refs, fingerprint, n_empty=n_empty, factory=factory)
+    return make_row_vectors(
+        buffer,
+        kinds,
+        refs,
+        fingerprint,
+        n_empty=n_empty,
+        factory=kb.meta.get("index", ""),
+        texts_of=lambda some: row_texts(records, kinds[some], refs[some]),
+        work_folder=folder,
+    )
 
 
 def progress_bar(total: int, title: str, *, shown: bool) -> tqdm:

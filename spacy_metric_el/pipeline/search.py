@@ -36,6 +36,7 @@ class EncodedMentions(NamedTuple):
     is_written (np.ndarray): (q,) bool, whether the query is of the text as written.
     is_long (np.ndarray): (q,) bool, whether it is of the long form; both, where a
         mention has none.
+    texts (list[str]): (q,) what each query is of.
     """
 
     table: MentionTable
@@ -43,6 +44,7 @@ class EncodedMentions(NamedTuple):
     owners: np.ndarray
     is_written: np.ndarray
     is_long: np.ndarray
+    texts: list[str]
 
 
 def encode_mentions(
@@ -67,8 +69,8 @@ def encode_mentions(
     long = long_forms(docs, spans)
     differing = [i for i, text in enumerate(written) if text != long[i]]
     queries = [*spans, *(spans[i] for i in differing)]
-    X = encoder_input(docs, queries)._replace(texts=[*long, *(written[i] for i in differing)])
-    vectors = linker.encode(X)
+    texts = [*long, *(written[i] for i in differing)]
+    vectors = linker.encode(encoder_input(docs, queries)._replace(texts=texts))
     context = _unit(vectors[: len(spans), : linker.context_width])
     if not linker.model.get_ref("head").attrs["name_context"]:
         vectors[:, : linker.context_width] = 0.0
@@ -79,7 +81,7 @@ def encode_mentions(
     is_written[differing] = False
     numbers = np.asarray([span[0] for span in spans], dtype=np.int64) + first_document
     table = MentionTable(numbers, MentionTexts(written, long, list(labels)), context)
-    return EncodedMentions(table, vectors, owners, is_written, is_long)
+    return EncodedMentions(table, vectors, owners, is_written, is_long, texts)
 
 
 def take_mentions(mentions: EncodedMentions, places: np.ndarray) -> EncodedMentions:
@@ -91,6 +93,7 @@ def take_mentions(mentions: EncodedMentions, places: np.ndarray) -> EncodedMenti
         np.searchsorted(places, mentions.owners[queries]),
         mentions.is_written[queries],
         mentions.is_long[queries],
+        [mentions.texts[i] for i in queries],
     )
 
 
@@ -120,6 +123,7 @@ def link_spans(
             top_k=top_k,
             prior_weight=cfg["prior_weight"],
             search_rows=cfg["search_rows"],
+            texts=encoded.texts[: len(spans)],
         )
     settings = {"prior_weight": cfg["prior_weight"]}
     found = find_candidates(
@@ -182,7 +186,7 @@ def find_candidates(
 def find_rows(kb: "FaissKnowledgeBase", mentions: EncodedMentions, search_rows: int) -> Hits:
     """RETURNS (Hits): The nearest rows of each query."""
     vectors = kb.require_vectors()
-    similarities, rows = kb.search_rows(mentions.vectors, search_rows)
+    similarities, rows = kb.search_rows(mentions.vectors, search_rows, texts=mentions.texts)
     queries, columns = np.nonzero(rows >= 0)
     found = rows[queries, columns]
     return Hits(

@@ -67,6 +67,15 @@ def test_rows_that_form_clusters_are_searched_by_them(monkeypatch, width, parts,
     assert plan_index(unit_vectors(1000, width)).factory == factory
 
 
+@pytest.mark.parametrize(("n_rows", "has_postings"), [(999, False), (1000, True)])
+def test_many_rows_of_the_surface_channel_get_postings(monkeypatch, n_rows, has_postings):
+    monkeypatch.setattr(index_module, "LARGE_ROWS", 1000)
+    monkeypatch.setattr(index_module, "EXACT_ROWS", 100)
+    plan = plan_index(unit_vectors(n_rows, 16), by_surface=True)
+    assert plan.has_postings == has_postings
+    assert plan.factory == ("SQ8" if has_postings else "PQ8x4fs,Refine(SQfp16)")
+
+
 def test_share_of_neighbours_in_the_nearest_clusters():
     clustered, scattered = clustered_vectors(40, 100, 16), unit_vectors(4000, 16)
     shares = [share_in_clusters(x, 64, searched=16) for x in (clustered, scattered)]

@@ -1,11 +1,13 @@
-import errno
 import os
+from dataclasses import replace
 
 import faiss
 import numpy as np
 import pytest
 import srsly
 
+import spacy_metric_el.kb.index as index_module
+import spacy_metric_el.kb.postings as postings_module
 import spacy_metric_el.kb.storage as storage_module
 import spacy_metric_el.kb.vectors as vectors_module
 from spacy_metric_el.errors import MetricELError
@@ -16,7 +18,6 @@ from spacy_metric_el.kb.vectors import (
     ROWS_FILE,
     make_row_vectors,
     read_vectors,
-    row_buffer,
     write_vectors,
 )
 
@@ -69,31 +70,86 @@ def test_columns_that_are_empty_in_front_are_not_indexed(tmp_path, n_empty):
         np.testing.assert_array_equal(found, np.argsort(-queries @ rows.T))
 
 
-@pytest.mark.parametrize("in_memory", [96, 95])
-def test_many_vectors_wait_in_a_file(monkeypatch, tmp_path, in_memory):
-    monkeypatch.setattr(vectors_module, "IN_MEMORY", in_memory)
-    with row_buffer(6, 4, tmp_path) as buffer:
-        assert (buffer.shape, buffer.dtype) == (
-            (6, 4),
-            np.float32 if in_memory == 96 else np.float16,
-        )
-        assert not buffer.any()
-        # The file has no name, so nothing of it outlives the process.
-        assert list(tmp_path.iterdir()) == []
-        buffer[:] = unit_vectors(6)
-        made = make_row_vectors(buffer, KINDS, REFS, "encoder 1")
-    np.testing.assert_allclose(made.decode(np.arange(6)), unit_vectors(6), atol=1e-3)
+NAMES = ["heart attack", "heart attacks", "lung", "lung cancer", "cancer", "seizure"]
 
 
-def test_a_full_disk_is_an_error_and_no_crash(monkeypatch, tmp_path):
-    def full(descriptor, start, size):
-        assert (start, size) == (0, 6 * 4 * 2)
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.fixture
+def with_postings(monkeypatch):
+    monkeypatch.setattr(index_module, "EXACT_ROWS", 2)
+    monkeypatch.setattr(index_module, "LARGE_ROWS", 3)
+    monkeypatch.setattr(postings_module, "N_BUCKETS", 2**12)
+    return make_row_vectors(
+        unit_vectors(6, width=8),
+        KINDS,
+        REFS,
+        "encoder 1",
+        n_empty=2,
+        texts_of=lambda rows: [NAMES[i] for i in rows],
+    )
 
-    monkeypatch.setattr(vectors_module, "IN_MEMORY", 0)
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(OSError, match="No space"), row_buffer(6, 4, tmp_path):
-        pass
+
+def test_a_text_is_compared_with_rows_that_share_ngrams(with_postings, tmp_path):
+    write_vectors(with_postings, tmp_path / "vectors")
+    queries = unit_vectors(4, width=10, seed=1)
+    texts = ["lung", "cancers", "heart attack", "xyz"]
+    for vectors in (with_postings, read_vectors(tmp_path / "vectors")):
+        rows = vectors.decode(np.arange(6))
+        similarities, found = vectors.search(queries, 3, texts)
+        for i, sharing in enumerate([[2, 3], [3, 4], [0, 1], []]):
+            products = queries[i, 2:] @ rows[sharing, 2:].T
+            expected = [sharing[j] for j in np.argsort(-products)]
+            assert found[i].tolist() == [*expected, *[-1] * (3 - len(sharing))]
+            np.testing.assert_allclose(
+                similarities[i, : len(sharing)], -np.sort(-products), atol=1e-6
+            )
+            assert (similarities[i, len(sharing) :] == -np.inf).all()
+        # Without texts all rows are compared.
+        assert (vectors.search(queries, 6)[1] >= 0).all()
+
+
+def test_equal_rows_come_in_their_order(with_postings, monkeypatch):
+    monkeypatch.setattr(
+        with_postings.index, "reconstruct_batch", lambda rows: np.ones((len(rows), 8))
+    )
+    _, found = with_postings.search(unit_vectors(1, width=10), 2, ["lung cancer"])
+    assert found.tolist() == [[2, 3]]
+
+
+@pytest.mark.parametrize("n_empty", [0, 2])
+def test_a_text_is_searched_once_where_it_says_all(monkeypatch, n_empty):
+    vectors = make_row_vectors(unit_vectors(6), KINDS, REFS, "encoder 1", n_empty=n_empty)
+    asked = []
+
+    def search(index, queries, k):
+        asked.append(len(queries))
+        return search_index(index, queries, k)
+
+    monkeypatch.setattr(vectors_module, "search_index", search)
+    queries = unit_vectors(3, width=4 + n_empty, seed=1)[[0, 1, 0, 2]]
+    expected = vectors.search(queries, 3)
+    found = vectors.search(queries, 3, ["a", "b", "a", "c"])
+    assert asked == [4, 3 if n_empty else 4]
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_postings_of_other_rows_are_refused(with_postings, tmp_path):
+    fewer = with_postings.postings._replace(norms=with_postings.postings.norms[:5])
+    write_vectors(replace(with_postings, postings=fewer), tmp_path)
+    assert code_of_reading(tmp_path) == "E135"
+
+
+@pytest.mark.parametrize("field", ["offsets", "rows", "weights", "norms"])
+def test_postings_that_are_damaged_are_refused(with_postings, tmp_path, field):
+    write_vectors(with_postings, tmp_path)
+    path = tmp_path / f"postings-{field}.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:-4])
+    assert code_of_reading(tmp_path) == "E134"
+    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    assert code_of_reading(tmp_path) == "E134"
+    path.unlink()
+    assert code_of_reading(tmp_path) == "E134"
 
 
 def test_an_index_that_is_wider_than_it_should_be_is_refused(folder):

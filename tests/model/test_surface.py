@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from spacy_metric_el.model.ngrams import hash_ngrams
 from spacy_metric_el.model.surface import fit_weights, surface_channel
 from spacy_metric_el.names import normalise_name
+from spacy_metric_el.ngrams import hash_ngrams
 
 from .gradients import check_parameter
 

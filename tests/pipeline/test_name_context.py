@@ -69,3 +69,26 @@ def test_nicknames_are_learned_and_survive_a_round_trip(nlp, tmp_path):
     assert nickname_links(nlp) == NICKNAME_OF
     nlp.to_disk(tmp_path / "pipeline")
     assert nickname_links(spacy.load(tmp_path / "pipeline")) == NICKNAME_OF
+
+
+def test_many_names_are_searched_by_their_ngrams(nlp, monkeypatch, tmp_path):
+    linker = nlp.get_pipe(LINKER)
+    doc = nlp(make_example(nlp, "He had a sunburn today", ("sunburn", "N3")).reference.copy())
+    spans = [(0, 3, 4), (0, 2, 4), (0, 3, 4), (0, 4, 5)]
+    expected = linker.predict_spans([doc], spans, top_k=5)
+    monkeypatch.setattr("spacy_metric_el.kb.index.EXACT_ROWS", 1)
+    monkeypatch.setattr("spacy_metric_el.kb.index.LARGE_ROWS", 2)
+    linker.set_kb(make_kb(NICKNAMES))
+    found = linker.predict_spans([doc], spans, top_k=5)
+    assert linker.kb.vectors.postings is not None
+    assert linker.kb.vectors.factory == "SQ8"
+    for ours, theirs in zip(found, expected, strict=True):
+        assert [pair for pair in theirs if pair[0] in dict(ours)] == [
+            (cid, pytest.approx(score, abs=0.02)) for cid, score in ours
+        ]
+    assert [pairs[0][0] for pairs in found[:3]] == ["N3"] * 3
+    # No name shares an n-gram with "today": it is like none.
+    assert found[3] == []
+    linker.kb.to_disk(tmp_path / "kb")
+    linker.load_kb(tmp_path / "kb", nlp=nlp)
+    assert linker.predict_spans([doc], spans, top_k=5) == found

@@ -67,14 +67,15 @@ def rows_cli(
 ) -> None:
     """
     Index the names of knowledge bases, and search them with names that were left out.
-    Where they are too few, names are made of two real ones, and their vectors of both.
+    Where they are too few, names are made of two real ones, and their vectors of both,
+    unless the surface channel encodes them.
 
     \b
     EXAMPLES
     $ python benchmark/kb_run.py rows kb/bc5cdr kb/medmentions --encoder minilm
     $ python benchmark/kb_run.py rows kb/bc5cdr --rows 10000000 --encoder minilm --width 192
     """
-    from .encoding import all_rows, cut, encode_names, make_encoder
+    from .encoding import SURFACE, all_rows, cut, encode_names, make_encoder
     from .measure import measure_rows
     from .names import make_names
 
@@ -82,8 +83,10 @@ def rows_cli(
     names = make_names(map(names_of, kbs), n, queries=queries, seed=seed)
     encode, what = make_encoder(encoder, names.indexed[: names.n_real], width)
     asked = cut(encode_names(encode, what, names.queries, cache, progress=progress), width)
-    with all_rows(names, encode, what, width, cache, progress=progress) as rows:
-        found = measure_rows(names.indexed, rows, asked, factory=index, exact=exact, folder=cache)
+    rows = all_rows(names, encode, what, width, cache, progress=progress)
+    texts = names.queries if encoder == SURFACE else None
+    settings = {"factory": index, "exact": exact, "folder": cache}
+    found = measure_rows(names.indexed, rows, asked, texts, **settings)
     found |= {"encoder": what, "real_names": names.n_real, "queries": len(asked)}
     write_figures(output, f"rows-{n}-{encoder}" + ("-asked" if index else ""), found)
 

@@ -2,19 +2,19 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from spacy_metric_el.files import replaced_file
-from spacy_metric_el.kb.vectors import row_buffer
+from spacy_metric_el.kb.buffers import row_buffer
 
 from ..errors import BenchmarkError, Errors
 from .names import Names
 
-ENCODERS = ("minilm", "surface")
+SURFACE = "surface"
+ENCODERS = ("minilm", SURFACE)
 BATCH = 16_384
 
 SHARES = (0.85, 0.35)
@@ -33,8 +33,8 @@ def make_encoder(encoder: str, names: Sequence[str], width: int) -> tuple[Encode
     RETURNS (tuple[Encode, str]): Texts to unit vectors, (n, width) float32; and what it is.
     RAISES (MetricELError): E410 for another encoder, E406 without the weights' package.
     """
-    if encoder == "surface":
-        return _surface(names, width), f"surface channel, {width} wide"
+    if encoder == SURFACE:
+        return _surface(names, width), f"{SURFACE} channel, {width} wide"
     if encoder != "minilm":
         expected = " or ".join(ENCODERS)
         raise BenchmarkError(
@@ -70,11 +70,10 @@ def encode_names(
     return np.load(path, mmap_mode="r")
 
 
-@contextmanager
 def all_rows(
     names: Names, encode: Encode, encoder: str, width: int, cache: Path, *, progress: bool
-) -> Iterator[np.ndarray]:
-    """Gather the vectors of all names: real ones are encoded, those of others are mixed.
+) -> np.ndarray:
+    """Gather the vectors of all names: those of made names are mixed, but for the surface channel.
 
     names (Names): The names.
     encode (Encode): The encoder.
@@ -82,20 +81,23 @@ def all_rows(
     width (int): Columns to keep; vectors are of unit length afterwards.
     cache (Path): Folder of the vectors; a file without a name grows there, too.
     progress (bool): Whether to show progress bars.
-    YIELDS (np.ndarray): (n, width); see `row_buffer`.
+    RETURNS (np.ndarray): (n, width); see `row_buffer`.
     """
-    real = encode_names(encode, encoder, names.indexed[: names.n_real], cache, progress=progress)
-    n = len(names.indexed)
-    with row_buffer(n, width, cache) as rows:
-        for start in range(0, n, BATCH):
-            end = min(start + BATCH, n)
-            parts = [np.asarray(real[start:end], dtype=np.float32)]
-            first, second = names.parents[
-                max(start - names.n_real, 0) : max(end - names.n_real, 0)
-            ].T
-            parts.append(SHARES[0] * real[first] + SHARES[1] * real[second])
-            rows[start:end] = cut(np.concatenate(parts), width)
-        yield rows
+    n, n_real = len(names.indexed), names.n_real
+    rows = row_buffer(n, width, cache)
+    if encoder.startswith(SURFACE):
+        parts = encode_parts(encode, names.indexed, progress=progress)
+        for start, part in zip(range(0, n, BATCH), parts, strict=True):
+            rows[start : start + BATCH] = cut(part, width)
+        return rows
+    real = encode_names(encode, encoder, names.indexed[:n_real], cache, progress=progress)
+    for start in range(0, n, BATCH):
+        end = min(start + BATCH, n)
+        both = [np.asarray(real[start:end], dtype=np.float32)]
+        first, second = names.parents[max(start - n_real, 0) : max(end - n_real, 0)].T
+        both.append(SHARES[0] * real[first] + SHARES[1] * real[second])
+        rows[start:end] = cut(np.concatenate(both), width)
+    return rows
 
 
 def cut(vectors: np.ndarray, width: int) -> np.ndarray:

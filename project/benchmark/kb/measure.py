@@ -12,11 +12,13 @@ from typing import Any
 
 import faiss
 import numpy as np
+import srsly
 
 from spacy_metric_el.kb import Entity, FaissKnowledgeBase
 from spacy_metric_el.kb.index import search_settings
 from spacy_metric_el.kb.ranking import NAME_ROW
-from spacy_metric_el.kb.vectors import make_row_vectors
+from spacy_metric_el.kb.records import row_texts
+from spacy_metric_el.kb.vectors import RowVectors, make_row_vectors
 from spacy_metric_el.names import normalise_name
 
 from ..errors import BenchmarkError, Errors
@@ -24,6 +26,9 @@ from .probe import MIB, TOP_K
 
 NAMES_OF_A_CONCEPT = 3
 """In the UMLS it is 2 to 4."""
+
+EMPTY = 1
+"""Columns in front that are 0, where a context channel would stand."""
 
 EXACT_QUERIES = 2_000
 BLOCK = 65_536
@@ -35,6 +40,7 @@ def measure_rows(
     names: Sequence[str],
     vectors: np.ndarray,
     queries: np.ndarray,
+    texts: Sequence[str] | None = None,
     *,
     factory: str = "",
     exact: bool = True,
@@ -45,6 +51,8 @@ def measure_rows(
     names (Sequence[str]): (n,), distinct.
     vectors (np.ndarray): (n, width), theirs; may be mapped from a file.
     queries (np.ndarray): (q, width) float32 unit vectors.
+    texts (Sequence[str] | None): (q,) what the queries are vectors of, where vectors are of
+        the surface channel.
     factory (str): FAISS factory string; the one for so many rows if empty.
     exact (bool): Whether to compare with exact search.
     folder (Path | None): Where to build it.
@@ -52,32 +60,47 @@ def measure_rows(
     """
     with tempfile.TemporaryDirectory(prefix="bench-kb-", dir=folder) as work:
         path, asked, found = Path(work) / "kb", Path(work) / "queries.npy", Path(work) / "rows.npy"
+        written = Path(work) / "texts.json"
         started = perf_counter()
         kb = FaissKnowledgeBase.from_sources([concepts(names)], work_folder=work)
         result: dict[str, Any] = {"names": len(names), "tables_seconds": perf_counter() - started}
         # Records are sorted by the hashes of names, and vectors are theirs.
         places = places_of(kb, names)
+        n_empty = 0 if texts is None else EMPTY
         started = perf_counter()
-        kb.vectors = make_row_vectors(
-            Reordered(vectors, places),  # type: ignore[arg-type]
-            np.full(len(places), NAME_ROW),
-            np.arange(len(places)),
-            "benchmark",
-            factory=factory,
-        )
+        kb.vectors = index_names(kb, Reordered(vectors, places), n_empty, factory, Path(work))
         result["index_seconds"] = perf_counter() - started
         result["index"] = kb.vectors.factory
         result["width"] = vectors.shape[1]
+        result["postings"] = kb.vectors.postings is not None
         result["search"] = search_settings(kb.vectors.index)
         kb.to_disk(path)
         del kb
         result["disk_mib"] = size_of(path)
         result["build_peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        np.save(asked, np.asarray(queries, dtype=np.float32))
-        result |= in_own_process("measure", path, asked, found)
+        np.save(asked, np.pad(np.asarray(queries, dtype=np.float32), ((0, 0), (n_empty, 0))))
+        srsly.write_json(written, list(texts) if texts is not None else None)
+        result |= in_own_process("measure", path, asked, written, found)
         if exact:
             result |= recall(vectors, queries[:EXACT_QUERIES], places[np.load(found)])
     return result
+
+
+def index_names(
+    kb: FaissKnowledgeBase, vectors: "Reordered", n_empty: int, factory: str, work_folder: Path
+) -> RowVectors:
+    """RETURNS (RowVectors): A row for each name of a knowledge base; see `make_row_vectors`."""
+    kinds, refs = np.full(len(vectors), NAME_ROW), np.arange(len(vectors))
+    return make_row_vectors(
+        vectors,  # type: ignore[arg-type]
+        kinds,
+        refs,
+        "benchmark",
+        n_empty=n_empty,
+        factory=factory,
+        texts_of=lambda rows: row_texts(kb.records, kinds[rows], refs[rows]),
+        work_folder=work_folder,
+    )
 
 
 class Reordered:

@@ -33,19 +33,22 @@ def proportional(process: psutil.Process) -> float:
     return process.memory_full_info().pss / MIB
 
 
-def search_batches(search: Callable[[np.ndarray], Any], queries: np.ndarray) -> float:
+def search_batches(search: Callable[[slice], Any], n_queries: int) -> float:
     """RETURNS (float): Seconds that batches of 64 queries take."""
     started = perf_counter()
-    for start in range(0, len(queries), BATCH):
-        search(queries[start : start + BATCH])
+    for start in range(0, n_queries, BATCH):
+        search(slice(start, start + BATCH))
     return perf_counter() - started
 
 
-def measure(folder: Path, queries: np.ndarray, rows: Path) -> dict[str, float]:
+def measure(
+    folder: Path, queries: np.ndarray, texts: list[str] | None, rows: Path
+) -> dict[str, float]:
     """Open a knowledge base, and search it.
 
     folder (Path): The knowledge base.
     queries (np.ndarray): (q, width) float32.
+    texts (list[str] | None): (q,) what they are vectors of.
     rows (Path): Gets the rows found, (q, 64) int64.
     RETURNS (dict[str, float]): Seconds, MiB and mentions a second.
     """
@@ -59,20 +62,25 @@ def measure(folder: Path, queries: np.ndarray, rows: Path) -> dict[str, float]:
     kb = FaissKnowledgeBase.from_disk(folder)
     seconds = perf_counter() - started
     found = {"load_seconds": seconds, "loaded_mib": resident() - before}
-    kb.candidates(queries[:BATCH], top_k=TOP_K)
-    found["searches_per_second"] = len(queries) / search_batches(
-        lambda part: kb.search_rows(part, TOP_K), queries
+
+    def asked(part: slice) -> dict[str, Any]:
+        return {"queries": queries[part], "texts": None if texts is None else texts[part]}
+
+    n = len(queries)
+    kb.candidates(**asked(slice(BATCH)), top_k=TOP_K)
+    found["searches_per_second"] = n / search_batches(
+        lambda part: kb.search_rows(**asked(part), k=TOP_K), n
     )
-    found["candidates_per_second"] = len(queries) / search_batches(
-        lambda part: kb.candidates(part, top_k=TOP_K, search_rows=TOP_K), queries
+    found["candidates_per_second"] = n / search_batches(
+        lambda part: kb.candidates(**asked(part), top_k=TOP_K, search_rows=TOP_K), n
     )
     found["searched_mib"] = resident() - before
-    singles = [queries[i : i + 1] for i in range(min(500, len(queries)))]
+    singles = range(min(500, n))
     started = perf_counter()
-    for query in singles:
-        kb.search_rows(query, TOP_K)
+    for i in singles:
+        kb.search_rows(**asked(slice(i, i + 1)), k=TOP_K)
     found["one_by_one_per_second"] = len(singles) / (perf_counter() - started)
-    np.save(rows, kb.search_rows(queries, TOP_K)[1])
+    np.save(rows, kb.search_rows(**asked(slice(n)), k=TOP_K)[1])
     return found
 
 
@@ -148,7 +156,7 @@ def _ours() -> OpenGenerator:
 
         def candidates(texts: list[str], nlp: Any = nlp) -> list[list[str]]:
             # The linker holds its pipeline weakly, so this function keeps it.
-            found = linker.kb.candidates(linker.encode_names(texts), top_k=TOP_K)
+            found = linker.kb.candidates(linker.encode_names(texts), top_k=TOP_K, texts=texts)
             return [[concept_id for concept_id, _ in ranked] for ranked in found]
 
         return candidates
@@ -177,12 +185,13 @@ def _scispacy() -> OpenGenerator:
 
 
 if __name__ == "__main__":
-    way, folder, queries, last = sys.argv[1:]
+    way, folder, asked_with, *rest = sys.argv[1:]
     if way == "measure":
-        result = measure(Path(folder), np.load(queries), Path(last))
+        texts = srsly.read_json(Path(rest[0]))
+        result = measure(Path(folder), np.load(asked_with), texts, Path(rest[1]))
     elif way == "share":
-        lines = Path(queries).read_text(encoding="utf8").splitlines()
-        result = share(Path(folder), lines, int(last))
+        lines = Path(asked_with).read_text(encoding="utf8").splitlines()
+        result = share(Path(folder), lines, int(rest[0]))
     else:
-        result = generate(way, Path(folder), Path(queries))
+        result = generate(way, Path(folder), Path(asked_with))
     print(json.dumps(result))

@@ -11,7 +11,15 @@ from spacy_metric_el.ranking.ranker import EVIDENCE, CandidateRanker
 
 from .test_configured import CONFIG, SMALL, make_row
 
-RETRAINED = ("memory", "self-alignment", "negatives", "name-context")
+RETRAINED = (
+    "memory",
+    "self-alignment",
+    "negatives",
+    "clusters",
+    "context",
+    "surface",
+    "name-context",
+)
 
 
 @pytest.fixture(scope="module")

@@ -65,15 +65,22 @@ def test_vectors_are_kept_and_mixed(tmp_path):
 
     again = encode_names(refuse, what, made.indexed[:20], tmp_path, progress=False)
     np.testing.assert_array_equal(again, encoded)
-    with all_rows(made, refuse, what, 8, tmp_path, progress=False) as rows:
-        assert rows.shape == (60, 8)
-        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-2)
-        first, second = made.parents[3]
-        mixed = 0.85 * encoded[first, :8] + 0.35 * encoded[second, :8]
-        np.testing.assert_allclose(rows[23], mixed / np.linalg.norm(mixed), atol=1e-2)
-        np.testing.assert_allclose(
-            rows[5], encoded[5, :8] / np.linalg.norm(encoded[5, :8]), atol=1e-2
-        )
+
+
+def test_made_names_are_mixed_or_encoded(tmp_path):
+    made = names()
+    encode, what = make_encoder("surface", made.indexed, 16)
+    encoded = encode(made.indexed)
+    mixed = all_rows(made, encode, "another", 8, tmp_path, progress=False)
+    assert mixed.shape == (60, 8)
+    np.testing.assert_allclose(np.linalg.norm(mixed, axis=1), 1.0, atol=1e-2)
+    first, second = made.parents[3]
+    both = 0.85 * encoded[first, :8] + 0.35 * encoded[second, :8]
+    np.testing.assert_allclose(mixed[23], both / np.linalg.norm(both), atol=1e-2)
+    whole = all_rows(made, encode, what, 8, tmp_path, progress=False)
+    np.testing.assert_allclose(mixed[:20], whole[:20], atol=1e-2)
+    expected = encoded[23, :8] / np.linalg.norm(encoded[23, :8])
+    np.testing.assert_allclose(whole[23], expected, atol=1e-2)
 
 
 def test_an_unknown_encoder():
@@ -135,9 +142,21 @@ def test_figures_of_a_process_of_its_own(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_texts_of_the_surface_channel_are_searched_by_their_ngrams(monkeypatch, tmp_path):
+    monkeypatch.setattr("spacy_metric_el.kb.index.EXACT_ROWS", 10)
+    monkeypatch.setattr("spacy_metric_el.kb.index.LARGE_ROWS", 20)
+    made = names()
+    encode, _ = make_encoder("surface", made.indexed, 16)
+    vectors, queries = encode(made.indexed), encode(made.queries)
+    found = measure_rows(made.indexed, vectors, queries, made.queries, folder=tmp_path)
+    assert (found["index"], found["postings"], found["width"]) == ("SQ8", True, 16)
+    assert found["recall_at_1"] > 0.7
+    assert found["searches_per_second"] > 0
+
+
 def test_a_process_that_fails_says_why(tmp_path):
     with pytest.raises(BenchmarkError, match=r"E412.*nowhere"):
-        in_own_process("measure", tmp_path, tmp_path / "nowhere.npy", tmp_path / "rows.npy")
+        in_own_process("measure", tmp_path, tmp_path, tmp_path / "nowhere.json", tmp_path)
 
 
 def test_gold_mentions_are_those_that_can_be_found(kb_path, dev_path):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_metric_el.model.ngrams import hash_ngrams
 from spacy_metric_el.names import normalise_name
+from spacy_metric_el.ngrams import hash_ngrams
 
 TEXTS = st.lists(
     st.one_of(

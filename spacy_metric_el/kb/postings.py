@@ -1,0 +1,199 @@
+"""Postings: which rows share n-grams with a text, so that few of millions are compared.
+
+Rows of the surface channel alone form no clusters that could be searched apart, but two
+texts that are near to each other there share rare n-grams. These lists name the rows of
+each n-gram; those that share the most are then compared as vectors.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..names import normalise_name
+from ..ngrams import hash_ngrams
+from ..segments import offsets_of, spread
+from .buffers import scratch_array
+
+N_BUCKETS = 2**22
+MIN_SIZE, MAX_SIZE = 3, 5
+"""Characters of an n-gram."""
+
+LONGEST = 2_000
+"""Rows in the list of an n-gram: of a frequent one only those of the shortest texts."""
+
+BUDGET = 5_000
+"""Rows that are read for a text, from the lists of its rarest n-grams on."""
+
+BLOCK = 65_536
+"""Texts that are taken apart together."""
+
+TEXTS = 64
+"""Texts whose rows are gathered together."""
+
+WEIGHT_BITS = 10
+WEIGHT_SCALE = 32.0
+"""Weights are at most 1 + log(2**31) < 2**10 / 32."""
+
+
+class Postings(NamedTuple):
+    """The rows of each n-gram, n-grams being numbered by their hashes.
+
+    offsets (np.ndarray): (N_BUCKETS + 1,) int64, where the rows of each n-gram start and end.
+    rows (np.ndarray): (p,) int32, those of short texts first.
+    weights (np.ndarray): (N_BUCKETS,) float32, 1 + log((1 + rows) / (1 + rows with the n-gram)).
+    norms (np.ndarray): (n_rows,) float32, of each row's n-grams, by their weights.
+    """
+
+    offsets: np.ndarray
+    rows: np.ndarray
+    weights: np.ndarray
+    norms: np.ndarray
+
+
+def build_postings(
+    texts_of: Callable[[np.ndarray], Sequence[str]], n_rows: int, folder: Path | None = None
+) -> Postings:
+    """List the rows of each n-gram, in two passes over the texts.
+
+    texts_of (Callable[[np.ndarray], Sequence[str]]): Returns the texts of rows, (n,) int64.
+    n_rows (int): Number of rows.
+    folder (Path | None): Where long lists grow in a file; see `scratch_array`.
+    RETURNS (Postings): The lists.
+    RAISES (OSError): If the disk has no room for them.
+    """
+    frequencies = np.zeros(N_BUCKETS, dtype=np.int64)
+    sizes = np.zeros(n_rows, dtype=np.int32)
+    for block in _blocks(np.arange(n_rows)):
+        owners, ngrams = _distinct_ngrams(texts_of(block))
+        frequencies += np.bincount(ngrams, minlength=N_BUCKETS)
+        sizes[block] = np.bincount(owners, minlength=len(block))
+    offsets = np.concatenate(([0], np.cumsum(np.minimum(frequencies, LONGEST))))
+    weights = (1.0 + np.log((1.0 + n_rows) / (1.0 + frequencies))).astype(np.float32)
+    norms = np.zeros(n_rows, dtype=np.float32)
+    rows = scratch_array((int(offsets[-1]),), np.int32, folder)
+    filled = np.zeros(N_BUCKETS, dtype=np.int64)
+    for block in _blocks(np.argsort(sizes, kind="stable")):
+        owners, ngrams = _distinct_ngrams(texts_of(block))
+        norms[block] = np.sqrt(np.bincount(owners, weights[ngrams], minlength=len(block)))
+        order = np.argsort(ngrams, kind="stable")
+        owners, ngrams = owners[order], ngrams[order]
+        found, starts, counts = np.unique(ngrams, return_index=True, return_counts=True)
+        places = filled[ngrams] + np.arange(len(ngrams)) - np.repeat(starts, counts)
+        kept = places < LONGEST
+        rows[offsets[ngrams[kept]] + places[kept]] = block[owners[kept]]
+        filled[found] += counts
+    return Postings(offsets, rows, weights, norms)
+
+
+def gather_rows(
+    postings: Postings, texts: Sequence[str], limit: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the rows that share the most n-grams with each text, by weight.
+
+    Rows are scored by the weights of the n-grams that they share with the text and that
+    were read, over the norm of all of theirs: a cosine but for the text's own norm.
+
+    postings (Postings): The lists.
+    texts (Sequence[str]): (n,) texts.
+    limit (int): Rows for each text at most.
+    RETURNS (tuple[np.ndarray, np.ndarray]): (n + 1,) int64, where the rows of each text
+        start and end, and the rows, int64, rising for each text.
+    """
+    lengths, found = [np.zeros(1, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for start in range(0, len(texts), TEXTS):
+        part = texts[start : start + TEXTS]
+        owners, rows, scores = _score_rows(postings, part)
+        offsets = offsets_of(owners, len(part))
+        for first, last in pairwise(offsets.tolist()):
+            best = slice(first, last)
+            kept = rows[best]
+            if last - first > limit:
+                kept = kept[_best(scores[best], limit)]
+            lengths.append(np.asarray([len(kept)]))
+            found.append(kept)
+    return np.cumsum(np.concatenate(lengths)), np.concatenate(found)
+
+
+def write_postings(postings: Postings, folder: Path) -> None:
+    """Write the lists into a folder, a file for each of the arrays."""
+    for field, values in postings._asdict().items():
+        np.save(folder / _file_name(field), values)
+
+
+def read_postings(folder: Path) -> Postings | None:
+    """Map the lists of a folder.
+
+    folder (Path): As `write_postings` fills it.
+    RETURNS (Postings | None): None if there are none.
+    RAISES (ValueError | OSError): For files that are damaged or do not fit together.
+    """
+    if not (folder / _file_name("rows")).is_file():
+        return None
+    paths = {field: folder / _file_name(field) for field in Postings._fields}
+    arrays = {field: np.asarray(np.load(path, mmap_mode="r")) for field, path in paths.items()}
+    postings = Postings(**arrays)
+    expected: dict[str, Any] = {"offsets": (N_BUCKETS + 1,), "weights": (N_BUCKETS,)}
+    for field, shape in expected.items():
+        if arrays[field].shape != shape:
+            raise ValueError(f"{arrays[field].shape} {field} of n-grams in place of {shape}")
+    if int(postings.offsets[-1]) != len(postings.rows):
+        raise ValueError(f"{len(postings.rows)} rows of n-grams in place of {postings.offsets[-1]}")
+    return postings
+
+
+def _score_rows(
+    postings: Postings, texts: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """RETURNS (tuple[np.ndarray, np.ndarray, np.ndarray]): Texts and rows, sorted, and the score of each pair."""
+    owners, ngrams = _distinct_ngrams(texts)
+    weights = postings.weights[ngrams]
+    order = np.lexsort((ngrams, -weights, owners))
+    owners, ngrams, weights = owners[order], ngrams[order], weights[order]
+    starts = postings.offsets[ngrams]
+    lengths = postings.offsets[ngrams + 1] - starts
+    before = np.cumsum(lengths) - lengths
+    first = np.searchsorted(owners, owners)
+    lengths = np.clip(BUDGET - (before - before[first]), 0, lengths)
+    runs, places = spread(starts, lengths)
+    n_rows = len(postings.norms)
+    pairs = owners[runs] * n_rows + postings.rows[places]
+    # One sort of numbers is several times faster than a sort of pairs by their keys.
+    packed = (pairs << WEIGHT_BITS) | (weights * WEIGHT_SCALE).astype(np.int64)[runs]
+    packed.sort()
+    pairs = packed >> WEIGHT_BITS
+    is_first = np.ones(len(pairs), dtype=bool)
+    is_first[1:] = pairs[1:] != pairs[:-1]
+    distinct = np.flatnonzero(is_first)
+    shared = packed & ((1 << WEIGHT_BITS) - 1)
+    sums = np.add.reduceat(shared, distinct) if len(distinct) else shared
+    found, rows = np.divmod(pairs[distinct], n_rows)
+    return found, rows, sums / postings.norms[rows]
+
+
+def _best(scores: np.ndarray, limit: int) -> np.ndarray:
+    """RETURNS (np.ndarray): The places of the highest scores, rising; of equals the first."""
+    least = np.partition(scores, len(scores) - limit)[len(scores) - limit]
+    above = scores > least
+    equal = np.flatnonzero(scores == least)[: limit - int(above.sum())]
+    return np.sort(np.concatenate((np.flatnonzero(above), equal)))
+
+
+def _distinct_ngrams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """RETURNS (tuple[np.ndarray, np.ndarray]): Texts and n-grams, int64, each pair once, sorted."""
+    hashes, owners = hash_ngrams(
+        [normalise_name(text) for text in texts], min_size=MIN_SIZE, max_size=MAX_SIZE
+    )
+    pairs = np.unique(owners * N_BUCKETS + (hashes % np.uint64(N_BUCKETS)).astype(np.int64))
+    found, ngrams = np.divmod(pairs, N_BUCKETS)
+    return found, ngrams
+
+
+def _blocks(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
+
+
+def _file_name(field: str) -> str:
+    return f"postings-{field}.npy"
