@@ -55,6 +55,7 @@ class Errors(metaclass=_Coded):
     E012 = "The ranker of the linker '{name}' cannot be fitted: no annotated mention has a concept of the knowledge base. Are the ids of the corpus those of the vocabulary?"
     E013 = "The pipeline's ranker was fitted by another version of spacy-metric-el. Train the pipeline again, or fit the ranker with `linker.fit_ranker(nlp, get_examples)`."
     E014 = "There are no annotated documents to fit the ranker of the linker '{name}' to. Initialize the pipeline with a training corpus, or give one to `linker.fit_ranker(nlp, get_examples)`."
+    E015 = "Names cannot be encoded by {workers} workers: {reason}."
     # Knowledge base
     E101 = "{path}, line {line}: not a JSON record of a concept ({reason})."
     E102 = "Concept '{concept}' has no {missing}. A concept needs an id and a name that are not empty."

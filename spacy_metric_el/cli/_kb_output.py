@@ -25,6 +25,10 @@ Model = Annotated[
         help="Pipeline that encodes the names that have no vectors yet, by path or package name; if not given, the first pipeline that loads the knowledge base does",
     ),
 ]
+Workers = Annotated[
+    int,
+    Opt("--workers", min=1, help="Processes that encode names, with --model and on the CPU"),
+]
 GpuId = Annotated[int, Opt("--gpu-id", "-g", help="GPU id, or -1 for the CPU")]
 
 
@@ -48,17 +52,19 @@ def write_kb(
     kb: "FaissKnowledgeBase",
     output: Path,
     pipeline: "tuple[Language, MetricEntityLinker] | None",
+    workers: int = 1,
 ) -> None:
     """Write a knowledge base, and say what it holds.
 
     kb (FaissKnowledgeBase): In memory.
     output (Path): Folder to make or replace, in one step.
     pipeline (tuple[Language, MetricEntityLinker] | None): Encodes what has no vector yet.
+    workers (int): Processes that encode names.
     """
     if pipeline is None:
         kb.to_disk(output)
     else:
-        _write_encoded(kb, output, *pipeline)
+        _write_encoded(kb, output, *pipeline, workers)
     msg = Printer()
     msg.table(count_rows(describe_kb(output)))
     msg.good(f"Built {output}")
@@ -69,11 +75,12 @@ def _write_encoded(
     output: Path,
     nlp: "Language",
     linker: "MetricEntityLinker",
+    workers: int,
 ) -> None:
     from ..files import replaced_folder
 
     with replaced_folder(output) as fresh:
         kb.to_disk(fresh)
-        linker.load_kb(fresh, nlp=nlp, progress=shows_progress())
+        linker.load_kb(fresh, nlp=nlp, progress=shows_progress(), workers=workers)
         # `load_kb` only warns where it cannot keep the vectors.
         linker.kb.to_disk(fresh)

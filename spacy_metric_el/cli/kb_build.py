@@ -7,7 +7,7 @@ from typing import Annotated
 from spacy.cli._util import Arg, Opt
 
 from ._corpus import check_corpus
-from ._kb_output import GpuId, Model, building, check_output, write_kb
+from ._kb_output import GpuId, Model, Workers, building, check_output, write_kb
 from ._sources import (
     Columns,
     Format,
@@ -52,6 +52,7 @@ def kb_build_cli(
             help="FAISS factory string of the index, such as HNSW32,SQ8; chosen by the number of names if not given",
         ),
     ] = "",
+    workers: Workers = 1,
     gpu_id: GpuId = -1,
 ) -> None:
     """
@@ -96,4 +97,4 @@ def kb_build_cli(
         **({"index": index} if index else {}),
     }
     kb = FaissKnowledgeBase.from_sources(streams, uses, **building(output, meta))
-    write_kb(kb, output, pipeline)
+    write_kb(kb, output, pipeline, workers)

@@ -8,7 +8,7 @@ from spacy.cli._util import Arg, Opt
 
 from ..errors import Errors, MetricELError
 from ._corpus import check_corpus
-from ._kb_output import GpuId, Model, building, check_output, write_kb
+from ._kb_output import GpuId, Model, Workers, building, check_output, write_kb
 from ._sources import (
     Columns,
     Format,
@@ -54,6 +54,7 @@ def kb_add_cli(
     columns: Columns = None,
     mentions: Mentions = None,
     model: Model = None,
+    workers: Workers = 1,
     gpu_id: GpuId = -1,
 ) -> None:
     """
@@ -86,7 +87,7 @@ def kb_add_cli(
     streams = open_sources(sources or [], format, options)
     meta = _join_meta(kb, describe_files(sources or []), describe_files(corpora))
     made = combine(kb, streams, count_uses(corpora), **building(target, meta))
-    write_kb(made, target, pipeline)
+    write_kb(made, target, pipeline, workers)
 
 
 @kb_app.command("remove")
@@ -127,6 +128,7 @@ def kb_merge_cli(
         list[Path], Arg(help="Knowledge bases; what the first one says of a concept wins")
     ],
     model: Model = None,
+    workers: Workers = 1,
     gpu_id: GpuId = -1,
 ) -> None:
     """
@@ -142,7 +144,7 @@ def kb_merge_cli(
 
     kbs, target, pipeline = _prepare(paths, output, model, gpu_id)
     made = combine(kbs, **building(target, _join_meta(kbs)))
-    write_kb(made, target, pipeline)
+    write_kb(made, target, pipeline, workers)
 
 
 def _prepare(paths: list[Path], output: Path, model: str | None, gpu_id: int) -> tuple:

@@ -37,6 +37,9 @@ POINTS_PER_CENTROID = 40
 ADDED = 65_536
 """Rows that are added together."""
 
+WRITTEN = 2**20
+"""Bytes that are written together."""
+
 NEIGHBOURS = 64
 
 
@@ -194,12 +197,17 @@ def search_index(index: faiss.Index, queries: np.ndarray, k: int) -> tuple[np.nd
 
 
 def write_index(index: faiss.Index, folder: Path) -> None:
-    """Write an index into a folder; what refines it gets a file of its own, to be mapped."""
+    """Write an index into a folder; what refines it gets a file of its own, to be mapped.
+
+    index (faiss.Index): As `build_index` makes it.
+    folder (Path): That is there.
+    RAISES (OSError): If the files cannot be written.
+    """
     if isinstance(index, faiss.IndexRefine):
-        faiss.write_index(index.base_index, str(folder / INDEX_FILE))
-        faiss.write_index(index.refine_index, str(folder / REFINE_FILE))
+        _write_file(index.base_index, folder / INDEX_FILE)
+        _write_file(index.refine_index, folder / REFINE_FILE)
     else:
-        faiss.write_index(index, str(folder / INDEX_FILE))
+        _write_file(index, folder / INDEX_FILE)
 
 
 def read_index(folder: Path) -> faiss.Index:
@@ -217,6 +225,12 @@ def read_index(folder: Path) -> faiss.Index:
         return faiss.read_index(str(folder / INDEX_FILE), faiss.IO_FLAG_MMAP_IFC)
     base = faiss.read_index(str(folder / INDEX_FILE))
     return faiss.IndexRefine(base, faiss.read_index(str(refine), faiss.IO_FLAG_MMAP_IFC))
+
+
+def _write_file(index: faiss.Index, path: Path) -> None:
+    # FAISS only prints what goes wrong when it closes a file of its own.
+    with path.open("wb") as file:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, WRITTEN))
 
 
 def _clustered(index: faiss.Index) -> Any:

@@ -15,6 +15,7 @@ from ..model.head import fit_projection
 from ..model.surface import fit_weights
 from .name_docs import NameText
 from .name_encoder import NameEncoder
+from .name_workers import name_workers
 
 FIT_SAMPLE = 4_000
 """Names that a fresh projection is fitted to."""
@@ -55,6 +56,7 @@ def encode_kb(
     *,
     entity_rows: bool,
     progress: bool,
+    workers: int = 1,
 ) -> RowVectors:
     """Encode all rows of a knowledge base, but those that it has vectors of.
 
@@ -64,8 +66,9 @@ def encode_kb(
     fingerprint (str): Of the encoder.
     entity_rows (bool): Whether entities with a definition get a row of their own.
     progress (bool): Whether to show a progress bar.
+    workers (int): Processes that encode names; see `name_workers`.
     RETURNS (RowVectors): A row for each name, then one for each such entity.
-    RAISES (MetricELError): E141 for an index that FAISS cannot make.
+    RAISES (MetricELError): E141 for an index that FAISS cannot make, E015.
     """
     records, n_names = kb.records, kb.records.n_names
     entities, described = describe_entities(records) if entity_rows else (np.zeros(0, np.int64), [])
@@ -78,14 +81,17 @@ def encode_kb(
     title = "Encoding names" if known is None else "Encoding new names"
     folder = _work_folder(kb)
     buffer = row_buffer(n_rows, encoder.width - n_empty, folder)
-    with progress_bar(int((rows < 0).sum()), title, shown=progress) as bar:
+    with (
+        progress_bar(int((rows < 0).sum()), title, shown=progress) as bar,
+        name_workers(encoder, workers, bar.update) as encode,
+    ):
         for start in range(0, n_rows, BLOCK):
             end = min(start + BLOCK, n_rows)
             texts = [NameText(name) for name in records.name_texts(start, min(end, n_names))]
             texts += described[max(start - n_names, 0) : max(end - n_names, 0)]
             block = rows[start:end]
             missing = np.flatnonzero(block < 0)
-            vectors = encoder.encode([texts[i] for i in missing], advance=bar.update)
+            vectors = encode([texts[i] for i in missing])
             buffer[start + missing] = vectors[:, n_empty:]
             kept = np.flatnonzero(block >= 0)
             if known is not None and len(kept):

@@ -105,11 +105,12 @@ class KBEncoder:
         """Say that the weights are worth keeping: no vocabulary may be fitted to any more."""
         self.model.get_ref("head").attrs["fitted"] = True
 
-    def refresh(self, kb: "FaissKnowledgeBase", *, progress: bool) -> None:
+    def refresh(self, kb: "FaissKnowledgeBase", *, progress: bool, workers: int = 1) -> None:
         """Make sure that the vectors of a knowledge base are of the present weights.
 
         kb (FaissKnowledgeBase): Gets vectors, if its own are others'.
         progress (bool): Whether to show a progress bar.
+        workers (int): Processes that encode names.
         """
         checked_probe, checked_vectors = self._checked
         is_known = kb.vectors is not None and kb.vectors is checked_vectors
@@ -118,15 +119,18 @@ class KBEncoder:
         self.prepare(kb)
         own = self.fingerprint()
         if not self._owns(kb, own):
-            self._encode(kb, own, progress=progress)
+            self._encode(kb, own, progress=progress, workers=workers)
         self._checked = (probe(self.models()), kb.vectors)
 
-    def open_kb(self, path: str | Path, *, reencode: bool, progress: bool) -> "FaissKnowledgeBase":
+    def open_kb(
+        self, path: str | Path, *, reencode: bool, progress: bool, workers: int
+    ) -> "FaissKnowledgeBase":
         """Open a knowledge base with vectors of the present weights.
 
         path (str | Path): Its folder; keeps new vectors where that is possible.
         reencode (bool): Whether new vectors may be made.
         progress (bool): Whether to show a progress bar.
+        workers (int): Processes that encode names.
         RETURNS (FaissKnowledgeBase): The knowledge base.
         RAISES (MetricELError): E005 if new vectors were needed and must not be made.
         """
@@ -138,7 +142,7 @@ class KBEncoder:
         if not reencode and not self._owns(kb, own := self.fingerprint()):
             found = stored.fingerprint if stored is not None else None
             raise MetricELError(Errors.E005.format(path=path, found=found, expected=own))
-        self.refresh(kb, progress=progress)
+        self.refresh(kb, progress=progress, workers=workers)
         if kb.vectors is not stored:
             _keep_vectors(kb)
         return kb
@@ -150,13 +154,13 @@ class KBEncoder:
         described = kb.records.n_definitions if self.cfg["entity_rows"] else 0
         return kb.vectors.counts() == {"name": kb.records.n_names, "entity": described}
 
-    def _encode(self, kb: "FaissKnowledgeBase", own: str, *, progress: bool) -> None:
+    def _encode(self, kb: "FaissKnowledgeBase", own: str, *, progress: bool, workers: int) -> None:
         from .encode_kb import encode_kb
 
         level = logging.WARNING if kb.records.n_names >= TOLD_FROM else logging.INFO
         logger.log(level, Warnings.W002.format(names=kb.records.n_names))
-        entity_rows = self.cfg["entity_rows"]
-        kb.vectors = encode_kb(self.names, kb, own, entity_rows=entity_rows, progress=progress)
+        settings: Any = {"progress": progress, "workers": workers}
+        kb.vectors = encode_kb(self.names, kb, own, entity_rows=self.cfg["entity_rows"], **settings)
 
 
 def _keep_vectors(kb: "FaissKnowledgeBase") -> None:

@@ -127,23 +127,24 @@ class MetricEntityLinker(TrainablePipe):
         reencode: bool = True,
         nlp: Language | None = None,
         progress: bool = True,
+        workers: int = 1,
     ) -> None:
         """Open a knowledge base, and make sure that its vectors are this encoder's.
 
-        On a fresh linker, the encoder is initialized as well: with a fixed seed, and
-        n-gram weights from the names.
+        A fresh encoder is initialized: with a fixed seed, and n-gram weights from the names.
 
         path (str | Path): A folder made by `spacy metric-el kb build`.
-        reencode (bool): Whether to encode the names if the stored vectors are
-            another encoder's; the result replaces them if the folder can be written.
-        nlp (Language | None): The pipeline that the linker stands in, where it has
-            been moved to another one.
+        reencode (bool): Whether to encode the names if the stored vectors are another
+            encoder's; the result replaces them if the folder can be written.
+        nlp (Language | None): The pipeline that the linker has been moved to.
         progress (bool): Whether to show a progress bar.
+        workers (int): Processes that encode names; see `name_workers`.
         RAISES (MetricELError): E005 if the vectors are another encoder's and
-            `reencode` is False; E132 to E135 for a damaged folder; E002, E004.
+            `reencode` is False; E132 to E135 for a damaged folder; E002, E004, E015.
         """
         self._upstream.set_pipeline(nlp)
-        self.set_kb(self.encoder.open_kb(path, reencode=reencode, progress=progress))
+        settings: Any = {"reencode": reencode, "progress": progress, "workers": workers}
+        self.set_kb(self.encoder.open_kb(path, **settings))
 
     def fingerprint(self) -> str:
         """RETURNS (str): A digest of all weights that decide a vector."""

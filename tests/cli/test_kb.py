@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import srsly
 
@@ -162,6 +163,18 @@ def test_build_with_a_model_encodes(run, files, output):
         == FaissKnowledgeBase.from_disk(files.listener_kb).vectors.fingerprint
     )
     assert left_behind(output) == [output.name]
+
+
+def test_build_with_workers_encodes_the_same(run, files, output, tmp_path):
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    for path, workers in ((alone, 1), (together, 2)):
+        options = ("--model", files.listener, "--workers", workers)
+        assert run("kb", "build", path, files.vocabulary, *options).exit_code == 0
+    kbs = [FaissKnowledgeBase.from_disk(path) for path in (alone, together)]
+    rows = np.arange(kbs[0].vectors.n_rows)
+    ours, theirs = (kb.vectors.decode(rows) for kb in kbs)
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    assert kbs[0].vectors.fingerprint == kbs[1].vectors.fingerprint
 
 
 def test_build_replaces_a_knowledge_base(run, files, encoded):
