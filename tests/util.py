@@ -70,10 +70,11 @@ TRANSFORMER_LISTENER = {
 
 
 def encoder_config(tok2vec, **settings):
-    """RETURNS (dict): The model block of a small linker."""
+    """RETURNS (dict): The model block of a small linker, whose names have a context channel, too."""
     return {
         "@architectures": "spacy_metric_el.MetricEncoder.v1",
         "tok2vec": tok2vec,
+        "name_context": True,
         **SURFACE,
         **settings,
     }
@@ -138,7 +139,8 @@ def make_nlp(kind="own", *, bert=None, ner=False, entities=(), model=None, **con
         nlp.add_pipe("entity_ruler").add_patterns(patterns)
         # Its `initialize` drops patterns that the config does not hold.
         nlp.config["initialize"]["components"]["entity_ruler"] = {"patterns": patterns}
-    nlp.add_pipe(LINKER, config={"model": encoder_config(tok2vec, **(model or {})), **config})
+    block = encoder_config(tok2vec, **(model or {}))
+    nlp.add_pipe(LINKER, config={"model": block, "entity_rows": True, **config})
     return nlp
 
 

@@ -230,7 +230,7 @@ def read_index(folder: Path) -> faiss.Index:
 def _write_file(index: faiss.Index, path: Path) -> None:
     # FAISS only prints what goes wrong when it closes a file of its own.
     with path.open("wb") as file:
-        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, WRITTEN))
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, WRITTEN))  # type: ignore[attr-defined]
 
 
 def _clustered(index: faiss.Index) -> Any:

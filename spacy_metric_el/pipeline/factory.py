@@ -27,7 +27,7 @@ memory_scale = 8.0
 learn_rate_factor = 1.0
 names_per_entity = 3
 negatives_per_entity = 4
-entity_rows = true
+entity_rows = false
 carry_kb = true
 seed = 0
 
