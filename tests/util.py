@@ -80,11 +80,11 @@ def encoder_config(tok2vec, **settings):
     }
 
 
-def transformer_config(path):
+def transformer_config(path, architecture="spacy-transformers.TransformerModel.v3"):
     """RETURNS (dict): A transformer component over a model in a local folder."""
     return {
         "model": {
-            "@architectures": "spacy-transformers.TransformerModel.v3",
+            "@architectures": architecture,
             "name": str(path),
             "get_spans": STRIDED,
             "tokenizer_config": {"use_fast": True},
@@ -112,9 +112,9 @@ def ner_config(tok2vec):
 def make_nlp(kind="own", *, bert=None, ner=False, entities=(), model=None, **config):
     """Make a pipeline that is not initialized.
 
-    kind (str): `own` for a tok2vec inside the linker, `listener` or `transformer`
-        for one that it listens to.
-    bert (Path | None): Folder of the model of a `transformer`.
+    kind (str): `own` for a tok2vec inside the linker, `listener`, `transformer` or
+        `bfloat16` for one that it listens to.
+    bert (Path | None): Folder of the model of a `transformer` or `bfloat16`.
     ner (bool): Whether an entity recognizer listens as well.
     entities (Iterable[str]): Patterns of an entity ruler before the linker.
     model (dict | None): Settings of the encoder.
@@ -128,6 +128,10 @@ def make_nlp(kind="own", *, bert=None, ner=False, entities=(), model=None, **con
         tok2vec = TOK2VEC_LISTENER
     elif kind == "transformer":
         nlp.add_pipe("transformer", config=transformer_config(bert))
+        tok2vec = TRANSFORMER_LISTENER
+    elif kind == "bfloat16":
+        architecture = "spacy_metric_el.BFloat16Transformer.v1"
+        nlp.add_pipe("transformer", config=transformer_config(bert, architecture))
         tok2vec = TRANSFORMER_LISTENER
     if ner:
         nlp.add_pipe("ner", config=ner_config(tok2vec))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -12,8 +13,10 @@ import numpy as np
 from ..errors import Errors, MetricELError
 from ..files import replaced_folder
 from .index import (
+    EightBitRows,
     IndexPlan,
     build_index,
+    eight_bit_rows,
     plan_index,
     read_index,
     search_index,
@@ -108,12 +111,15 @@ class RowVectors:
             sharing = rows[offsets[i] : offsets[i + 1]]
             if not len(sharing):
                 continue
-            # Rows that are equal come out equal, which a product by BLAS does not promise.
-            products = np.einsum("ij,j->i", self.index.reconstruct_batch(sharing), query)
+            products = self._eight_bit_rows.compare(sharing, query)
             best = np.argsort(-products, kind="stable")[:k]
             similarities[i, : len(best)] = products[best]
             found[i, : len(best)] = sharing[best]
         return similarities, found
+
+    @cached_property
+    def _eight_bit_rows(self) -> EightBitRows:
+        return eight_bit_rows(self.index)
 
     def decode(self, rows: np.ndarray) -> np.ndarray:
         """RETURNS (np.ndarray): (n, width) float32, the vectors of rows, as exact as the index keeps them."""

@@ -13,6 +13,7 @@ from spacy_metric_el.kb.index import (
     IndexPlan,
     build_index,
     count_probes,
+    eight_bit_rows,
     plan_index,
     read_index,
     search_index,
@@ -74,6 +75,19 @@ def test_many_rows_of_the_surface_channel_get_postings(monkeypatch, n_rows, has_
     plan = plan_index(unit_vectors(n_rows, 16), by_surface=True)
     assert plan.has_postings == has_postings
     assert plan.factory == ("SQ8" if has_postings else "PQ8x4fs,Refine(SQfp16)")
+
+
+@pytest.mark.parametrize("width", [1, 8, 33])
+@pytest.mark.parametrize("from_disk", [False, True])
+def test_rows_at_eight_bits_are_compared_as_faiss_decodes_them(tmp_path, width, from_disk):
+    index = build_index(unit_vectors(50, width), IndexPlan("SQ8"))
+    if from_disk:
+        write_index(index, tmp_path)
+        index = read_index(tmp_path)
+    rows, query = np.asarray([3, 49, 0, 3]), unit_vectors(1, width, seed=1)[0]
+    expected = index.reconstruct_batch(rows) @ query
+    np.testing.assert_allclose(eight_bit_rows(index).compare(rows, query), expected, atol=1e-6)
+    assert eight_bit_rows(index).compare(rows[:0], query).shape == (0,)
 
 
 def test_share_of_neighbours_in_the_nearest_clusters():

@@ -107,12 +107,18 @@ def test_a_text_is_compared_with_rows_that_share_ngrams(with_postings, tmp_path)
         assert (vectors.search(queries, 6)[1] >= 0).all()
 
 
-def test_equal_rows_come_in_their_order(with_postings, monkeypatch):
-    monkeypatch.setattr(
-        with_postings.index, "reconstruct_batch", lambda rows: np.ones((len(rows), 8))
+def test_equal_rows_come_in_their_order(with_postings):
+    vectors = make_row_vectors(
+        np.repeat(unit_vectors(1, width=8), 6, axis=0),
+        KINDS,
+        REFS,
+        "encoder 1",
+        n_empty=2,
+        texts_of=lambda rows: [NAMES[i] for i in rows],
     )
-    _, found = with_postings.search(unit_vectors(1, width=10), 2, ["lung cancer"])
-    assert found.tolist() == [[2, 3]]
+    similarities, found = vectors.search(unit_vectors(1, width=10), 3, ["lung cancer"])
+    assert found.tolist() == [[2, 3, 4]]
+    assert len(set(similarities[0].tolist())) == 1
 
 
 @pytest.mark.parametrize("n_empty", [0, 2])

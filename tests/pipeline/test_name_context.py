@@ -20,9 +20,10 @@ from ..util import (
 WIDTH = SURFACE["context_width"]
 
 
-@pytest.fixture(params=["own", "listener", "transformer"])
+@pytest.fixture(params=["own", "listener", "transformer", "bfloat16"])
 def nlp(request):
-    bert = request.getfixturevalue("bert") if request.param == "transformer" else None
+    has_bert = request.param in ("transformer", "bfloat16")
+    bert = request.getfixturevalue("bert") if has_bert else None
     spacy.util.fix_random_seed(0)
     nlp = make_nlp(
         request.param, bert=bert, entities=list(NICKNAME_OF), model={"name_context": False}
