@@ -246,3 +246,19 @@ def wake_ner(nlp):
 def write_jsonl(path, entities=VOCABULARY):
     """Write a vocabulary in scispaCy's format."""
     srsly.write_jsonl(path, [entity._asdict() for entity in entities])
+
+
+def write_pubtator(path):
+    """Write 12 documents in which another name tells which of two namesakes is meant."""
+    cases = [("cold", "C03", "acute coryza"), ("cold", "C04", "coldness")]
+    cases += [("MI", "C01", "heart attack"), ("MI", "C02", "mitral regurgitation")]
+    lines = []
+    for i in range(12):
+        name, cid, other = cases[i % 4]
+        text = f"Report {i} is of {name} and then of {other}"
+        lines += [f"{i}|t|{text}", f"{i}|a|"]
+        for surface in (name, other):
+            start = text.index(surface, 7)
+            lines.append(f"{i}\t{start}\t{start + len(surface)}\t{surface}\tX\t{cid}")
+        lines.append("")
+    path.write_text("\n".join(lines), encoding="utf8")

@@ -158,6 +158,25 @@ class Upstream:
         listener = find_listener(tok2vec)
         return [] if listener is None else [self.component(listener).model]
 
+    def load_frozen(self, tok2vec: Model) -> None:
+        """Load the weights of a transformer that training is to leave as it is.
+
+        spaCy initializes no frozen component: one of a trained pipeline has its weights.
+        A transformer that a config names has yet to read them.
+
+        tok2vec (Model): The linker's tok2vec layer.
+        RAISES (MetricELError): As `component`.
+        """
+        listener = find_listener(tok2vec)
+        if listener is None or isinstance(listener, Tok2VecListener):
+            return
+        component, nlp = self.component(listener), self.pipeline()
+        rests = nlp is not None and all(pipe is not component for _, pipe in nlp.pipeline)
+        if rests and component.model.maybe_get_dim("nO") is None:
+            component.initialize(list)
+            # Tells the listener the width, which it had no weights to learn it from.
+            component.find_listeners(self._component())
+
     def check_states(self, tok2vec: Model, docs: Sequence[Doc]) -> None:
         """Check that documents have been through the upstream.
 

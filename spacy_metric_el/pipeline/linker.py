@@ -304,6 +304,7 @@ class MetricEntityLinker(TrainablePipe):
         self.ranker_slot.begin(get_examples)
         if kb_loader is not None:
             self.set_kb(kb_loader)
+        self._upstream.load_frozen(self.model.get_ref("tok2vec"))
         sample = [example.predicted for example in islice(get_examples(), 10)]
         self.encoder.initialize(sample)
         if self.kb_slot.kb is not None:

@@ -9,6 +9,7 @@ import spacy
 
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.learning.losses import LossResult
+from spacy_metric_el.model.fingerprint import fingerprint
 from spacy_metric_el.model.upstream import (
     Upstream,
     find_listener,
@@ -240,6 +241,31 @@ def test_frozen_upstream_trains_only_the_head(build, kind):
     assert upstream.to_bytes() == before[0]
     assert not any(g.any() for g in Weights(upstream).gradients())
     assert (head.get_ref("projection").get_param("W") != before[1]).any()
+
+
+def test_a_transformer_that_is_frozen_from_the_start_reads_its_weights(bert):
+    """spaCy initializes no frozen component; what it would be without its weights is nothing."""
+    nlp = make_nlp("transformer", bert=bert)
+    with nlp.select_pipes(disable="transformer"):
+        nlp.initialize(lambda: some_examples(nlp))
+    trained = make_nlp("transformer", bert=bert)
+    trained.initialize()
+    models = [n.get_pipe("transformer").model for n in (nlp, trained)]
+    assert fingerprint(models[:1]) == fingerprint(models[1:])
+    # Weights that are there stay.
+    weights = Weights(models[0])
+    weights.put([value + 0.1 for value in weights.values()])
+    changed = fingerprint(models[:1])
+    with nlp.select_pipes(disable="transformer"):
+        nlp.initialize(lambda: some_examples(nlp))
+    assert fingerprint(models[:1]) == changed
+
+
+def test_a_tok2vec_that_is_frozen_from_the_start_is_refused():
+    nlp = make_nlp("listener")
+    with nlp.select_pipes(disable="tok2vec"), pytest.raises(MetricELError) as caught:
+        nlp.initialize(lambda: some_examples(nlp))
+    assert caught.value.code == "E004"
 
 
 @pytest.mark.parametrize("kind", LISTENING)
