@@ -46,8 +46,6 @@ SURFACE = {
 }
 """A small encoder."""
 
-STRIDED = {"@span_getters": "spacy-transformers.strided_spans.v1", "window": 64, "stride": 48}
-
 HASH_EMBED = {
     "@architectures": "spacy.HashEmbedCNN.v2",
     "pretrained_vectors": None,
@@ -79,13 +77,17 @@ def encoder_config(tok2vec, **settings):
     }
 
 
-def transformer_config(path):
+def transformer_config(path, window=64, stride=48):
     """RETURNS (dict): A transformer component over a model in a local folder."""
     return {
         "model": {
             "@architectures": "spacy-transformers.TransformerModel.v3",
             "name": str(path),
-            "get_spans": STRIDED,
+            "get_spans": {
+                "@span_getters": "spacy-transformers.strided_spans.v1",
+                "window": window,
+                "stride": stride,
+            },
             "tokenizer_config": {"use_fast": True},
         },
         "max_batch_items": 4096,
@@ -108,12 +110,15 @@ def ner_config(tok2vec):
     }
 
 
-def make_nlp(kind="own", *, bert=None, ner=False, entities=(), model=None, **config):
+def make_nlp(
+    kind="own", *, bert=None, spans=(64, 48), ner=False, entities=(), model=None, **config
+):
     """Make a pipeline that is not initialized.
 
     kind (str): `own` for a tok2vec inside the linker, `listener` or `transformer`
         for one that it listens to.
     bert (Path | None): Folder of the model of a `transformer`.
+    spans (tuple[int, int]): Window and stride of what it reads at once, in tokens.
     ner (bool): Whether an entity recognizer listens as well.
     entities (Iterable[str]): Patterns of an entity ruler before the linker.
     model (dict | None): Settings of the encoder.
@@ -126,7 +131,7 @@ def make_nlp(kind="own", *, bert=None, ner=False, entities=(), model=None, **con
         nlp.add_pipe("tok2vec", config={"model": HASH_EMBED})
         tok2vec = TOK2VEC_LISTENER
     elif kind == "transformer":
-        nlp.add_pipe("transformer", config=transformer_config(bert))
+        nlp.add_pipe("transformer", config=transformer_config(bert, *spans))
         tok2vec = TRANSFORMER_LISTENER
     if ner:
         nlp.add_pipe("ner", config=ner_config(tok2vec))

@@ -175,10 +175,13 @@ def test_gradients_of_names(build, kind):
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "settings"), [*((kind, {}) for kind in KINDS), ("transformer", {"spans": (4, 3)})]
+)
 @pytest.mark.parametrize("loss", [LinearLoss(mentions=0.0), LinearLoss()], ids=["names", "both"])
-def test_gradients_of_a_whole_step(build, kind, loss):
-    nlp, linker = build(kind)
+def test_gradients_of_a_whole_step(build, kind, settings, loss):
+    """Also where the border of what a transformer reads at once lies in a mention."""
+    nlp, linker = build(kind, **settings)
     linker.loss = loss
     draw_all(linker)
     examples = some_examples(nlp)

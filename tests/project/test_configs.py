@@ -75,3 +75,28 @@ def test_a_config_is_complete_and_trains(path, overrides, tmp_path):
     # Entities that are there stay; the recognizer has not learned any yet.
     doc = make_doc(loaded, "Report 5 is of acute coryza", ("acute coryza", ""))
     assert ("acute coryza", "C03") in [(ent.text, ent.kb_id_) for ent in loaded(doc).ents]
+
+
+@pytest.mark.parametrize("has_copy", [False, True], ids=["shared", "copied"])
+def test_a_linker_on_the_transformer_of_a_trained_pipeline(overrides, tmp_path, has_copy):
+    """`trf-frozen.cfg` on another pipeline's transformer, whose recognizer keeps its findings:
+    the transformer is frozen, or learns, and the recognizer has a copy of its own."""
+    shipped = {path.stem: path for path in CONFIGS}
+    old = shipped["ner-and-linker"]
+    init_nlp(load_config(old, overrides(old))).to_disk(tmp_path / "old")
+    path = shipped["trf-frozen"]
+    config = load_config(path, overrides(path))
+    config["nlp"]["pipeline"].insert(1, "ner")
+    for name in ("transformer", "ner"):
+        config["components"][name] = {"source": str(tmp_path / "old")}
+    config["training"]["frozen_components"].append("ner")
+    if has_copy:
+        config["components"]["ner"]["replace_listeners"] = ["model.tok2vec"]
+        config["training"]["frozen_components"].remove("transformer")
+    nlp = init_nlp(config)
+    before = digests(nlp)
+    (tmp_path / "out").mkdir()
+    train(nlp, tmp_path / "out", stdout=io.StringIO(), stderr=io.StringIO())
+    after = digests(spacy.load(tmp_path / "out" / "model-last"))
+    unchanged = {name for name in before if after[name] == before[name]}
+    assert unchanged == ({"ner"} if has_copy else {"transformer", "ner"})
