@@ -1,8 +1,10 @@
 """Small pipelines and vocabularies for tests."""
 
 import gzip
+from importlib.util import find_spec
 
 import numpy as np
+import pytest
 import spacy
 import srsly
 from spacy.tokens import Doc, Span
@@ -66,6 +68,27 @@ TRANSFORMER_LISTENER = {
     "pooling": {"@layers": "reduce_mean.v1"},
 }
 
+CURATED_LISTENER = {
+    "@architectures": "spacy-curated-transformers.LastTransformerLayerListener.v1",
+    "width": 32,
+    "upstream": "*",
+    "grad_factor": 1.0,
+    "pooling": {"@layers": "reduce_mean.v1"},
+}
+
+CURATED = pytest.param(
+    "curated",
+    marks=[
+        pytest.mark.skipif(
+            find_spec("spacy_curated_transformers") is None,
+            reason="spacy-curated-transformers is not installed",
+        ),
+        # Its code, of numpy 1.25.
+        pytest.mark.filterwarnings("ignore:Conversion of an array:DeprecationWarning"),
+    ],
+)
+"""The kind of pipeline with a curated transformer, as a parameter of a test."""
+
 
 def encoder_config(tok2vec, **settings):
     """RETURNS (dict): The model block of a small linker."""
@@ -94,6 +117,48 @@ def transformer_config(path, window=64, stride=48):
     }
 
 
+def curated_config(folder, **settings):
+    """RETURNS (dict): A curated transformer with the sizes of the BERT in a folder."""
+    sizes = srsly.read_json(folder / "config.json")
+    return {
+        "model": {
+            "@architectures": "spacy-curated-transformers.BertTransformer.v1",
+            "vocab_size": sizes["vocab_size"],
+            "hidden_width": sizes["hidden_size"],
+            "intermediate_width": sizes["intermediate_size"],
+            "num_attention_heads": sizes["num_attention_heads"],
+            "num_hidden_layers": sizes["num_hidden_layers"],
+            "max_position_embeddings": sizes["max_position_embeddings"],
+            "model_max_length": sizes["max_position_embeddings"],
+            "attention_probs_dropout_prob": 0.0,
+            "hidden_dropout_prob": 0.0,
+            "piece_encoder": {
+                "@architectures": "spacy-curated-transformers.BertWordpieceEncoder.v1"
+            },
+            "with_spans": {
+                "@architectures": "spacy-curated-transformers.WithStridedSpans.v1",
+                "window": 96,
+                "stride": 72,
+            },
+        },
+        **settings,
+    }
+
+
+def curated_loaders(folder):
+    """RETURNS (dict): What initializes a curated transformer with the weights in a folder."""
+    return {
+        f"{part}_loader": {
+            "@model_loaders": f"spacy-curated-transformers.{loader}.v1",
+            "name": str(folder),
+        }
+        for part, loader in (
+            ("encoder", "HFTransformerEncoderLoader"),
+            ("piecer", "HFPieceEncoderLoader"),
+        )
+    }
+
+
 def ner_config(tok2vec):
     """RETURNS (dict): A small entity recognizer over a tok2vec layer."""
     return {
@@ -115,9 +180,9 @@ def make_nlp(
 ):
     """Make a pipeline that is not initialized.
 
-    kind (str): `own` for a tok2vec inside the linker, `listener` or `transformer`
-        for one that it listens to.
-    bert (Path | None): Folder of the model of a `transformer`.
+    kind (str): `own` for a tok2vec inside the linker; `listener`, `transformer` or
+        `curated` for one that it listens to.
+    bert (Path | None): Folder of the model of a transformer.
     spans (tuple[int, int]): Window and stride of what it reads at once, in tokens.
     ner (bool): Whether an entity recognizer listens as well.
     entities (Iterable[str]): Patterns of an entity ruler before the linker.
@@ -133,6 +198,10 @@ def make_nlp(
     elif kind == "transformer":
         nlp.add_pipe("transformer", config=transformer_config(bert, *spans))
         tok2vec = TRANSFORMER_LISTENER
+    elif kind == "curated":
+        nlp.add_pipe("curated_transformer", name="transformer", config=curated_config(bert))
+        nlp.config["initialize"]["components"]["transformer"] = curated_loaders(bert)
+        tok2vec = CURATED_LISTENER
     if ner:
         nlp.add_pipe("ner", config=ner_config(tok2vec))
     if entities:

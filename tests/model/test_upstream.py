@@ -19,12 +19,13 @@ from spacy_metric_el.model.upstream import (
 )
 from spacy_metric_el.pipeline.name_docs import NameText
 
-from ..util import LINKER, VOCABULARY, make_example, make_kb, make_nlp, wake_ner
+from ..util import CURATED, LINKER, VOCABULARY, make_example, make_kb, make_nlp, wake_ner
 from .gradients import check_direction
 
-KINDS = ["own", "listener", "transformer"]
-LISTENING = ["listener", "transformer"]
-UPSTREAM = {"own": LINKER, "listener": "tok2vec", "transformer": "transformer"}
+KINDS = ["own", "listener", "transformer", CURATED]
+LISTENING = ["listener", "transformer", CURATED]
+UPSTREAM = {"own": LINKER, "listener": "tok2vec"}
+UPSTREAM |= dict.fromkeys(("transformer", "curated"), "transformer")
 NAMES = [NameText("heart attack"), NameText("MI"), NameText("common cold", "(T047): of the nose")]
 
 
@@ -56,7 +57,7 @@ class LinearLoss:
 @pytest.fixture
 def build(request):
     def make(kind, **settings):
-        bert = request.getfixturevalue("bert") if kind == "transformer" else None
+        bert = request.getfixturevalue("bert") if kind in ("transformer", "curated") else None
         spacy.util.fix_random_seed(0)
         nlp = make_nlp(kind, bert=bert, **settings)
         examples = some_examples(nlp)
@@ -176,7 +177,12 @@ def test_gradients_of_names(build, kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings"), [*((kind, {}) for kind in KINDS), ("transformer", {"spans": (4, 3)})]
+    ("kind", "settings"),
+    [
+        *((kind, {}) for kind in KINDS[:3]),
+        ("transformer", {"spans": (4, 3)}),
+        pytest.param("curated", {}, marks=CURATED.marks),
+    ],
 )
 @pytest.mark.parametrize("loss", [LinearLoss(mentions=0.0), LinearLoss()], ids=["names", "both"])
 def test_gradients_of_a_whole_step(build, kind, settings, loss):
@@ -228,6 +234,14 @@ def test_gradients_with_a_recognizer_listening_as_well(build, kind):
     assert not gradient(ner=False, link=False).any()
     both = gradient(ner=True, link=True)
     assert np.linalg.norm(both - ner - link) < 1e-4 * np.linalg.norm(link)
+
+
+@pytest.mark.parametrize("kind", LISTENING)
+def test_frozen_upstream_that_annotates_nothing_is_refused(build, kind):
+    nlp, _ = build(kind)
+    with pytest.raises(MetricELError) as caught:
+        nlp.update(some_examples(nlp), sgd=nlp.create_optimizer(), exclude=[UPSTREAM[kind]])
+    assert caught.value.code == "E003"
 
 
 @pytest.mark.parametrize("kind", LISTENING)

@@ -11,6 +11,8 @@ from spacy_metric_el.model.fingerprint import fingerprint
 from spacy_metric_el.model.upstream import find_listener
 
 from ..util import (
+    CURATED,
+    CURATED_LISTENER,
     LINKER,
     NICKNAME_OF,
     NICKNAMES,
@@ -26,13 +28,17 @@ from ..util import (
     train,
 )
 
-UPSTREAM = {"listener": "tok2vec", "transformer": "transformer"}
-LISTENER = {"listener": TOK2VEC_LISTENER, "transformer": TRANSFORMER_LISTENER}
+UPSTREAM = {"listener": "tok2vec", "transformer": "transformer", "curated": "transformer"}
+LISTENER = {
+    "listener": TOK2VEC_LISTENER,
+    "transformer": TRANSFORMER_LISTENER,
+    "curated": CURATED_LISTENER,
+}
 TEXTS = ["She had {} today", "She had {} yesterday"]
 STEPS = 40
 
 
-@pytest.fixture(params=list(UPSTREAM))
+@pytest.fixture(params=["listener", "transformer", CURATED])
 def kind(request):
     return request.param
 
