@@ -117,7 +117,7 @@ def transformer_config(path, window=64, stride=48):
     }
 
 
-def curated_config(folder, **settings):
+def curated_config(folder, window=64, stride=48, **settings):
     """RETURNS (dict): A curated transformer with the sizes of the BERT in a folder."""
     sizes = srsly.read_json(folder / "config.json")
     return {
@@ -137,8 +137,8 @@ def curated_config(folder, **settings):
             },
             "with_spans": {
                 "@architectures": "spacy-curated-transformers.WithStridedSpans.v1",
-                "window": 96,
-                "stride": 72,
+                "window": window,
+                "stride": stride,
             },
         },
         **settings,
@@ -183,7 +183,8 @@ def make_nlp(
     kind (str): `own` for a tok2vec inside the linker; `listener`, `transformer` or
         `curated` for one that it listens to.
     bert (Path | None): Folder of the model of a transformer.
-    spans (tuple[int, int]): Window and stride of what it reads at once, in tokens.
+    spans (tuple[int, int]): Window and stride of what it reads at once, in tokens; in
+        pieces if it is curated.
     ner (bool): Whether an entity recognizer listens as well.
     entities (Iterable[str]): Patterns of an entity ruler before the linker.
     model (dict | None): Settings of the encoder.
@@ -199,7 +200,7 @@ def make_nlp(
         nlp.add_pipe("transformer", config=transformer_config(bert, *spans))
         tok2vec = TRANSFORMER_LISTENER
     elif kind == "curated":
-        nlp.add_pipe("curated_transformer", name="transformer", config=curated_config(bert))
+        nlp.add_pipe("curated_transformer", name="transformer", config=curated_config(bert, *spans))
         nlp.config["initialize"]["components"]["transformer"] = curated_loaders(bert)
         tok2vec = CURATED_LISTENER
     if ner:

@@ -7,15 +7,15 @@ import spacy
 from spacy_metric_el.kb import Entity
 from spacy_metric_el.learning.gold import gold_mentions
 
-from ..util import LINKER, links, make_example, make_kb, make_nlp, set_ents, train
+from ..util import CURATED, LINKER, links, make_example, make_kb, make_nlp, set_ents, train
 
 BLOCK = 10
 LONG = 5_000
 
 
-def build(bert, spans, entities, vocabulary=None):
+def build(bert, spans, entities, vocabulary=None, kind="transformer"):
     spacy.util.fix_random_seed(0)
-    nlp = make_nlp("transformer", bert=bert, spans=spans, entities=entities)
+    nlp = make_nlp(kind, bert=bert, spans=spans, entities=entities)
     nlp.initialize(lambda: [make_example(nlp, "He had a cold", ("cold", "C03"))])
     nlp.get_pipe(LINKER).set_kb(make_kb(vocabulary) if vocabulary else make_kb())
     return nlp
@@ -63,12 +63,20 @@ def test_a_long_document_teaches(nlp):
     assert share() == 1
 
 
-@pytest.mark.parametrize("spans", [(4, 4), (4, 3), (3, 1)])
-def test_mentions_across_borders_are_learned(bert, spans, tmp_path):
-    """Names of six words, read in windows of four and three: no window holds one as a whole."""
+@pytest.mark.parametrize(
+    ("kind", "spans"),
+    [
+        ("transformer", (4, 4)),
+        ("transformer", (4, 3)),
+        ("transformer", (3, 1)),
+        pytest.param("curated", (8, 6), marks=CURATED.marks),
+    ],
+)
+def test_mentions_across_borders_are_learned(kind, bert, spans, tmp_path):
+    """Names of six words and more pieces than a window has: none holds one as a whole."""
     names = {"zorb lax of the upper quim": "N1", "vudge py in a lower gronk": "N2"}
     vocabulary = [Entity("N1", "sunburn", [], []), Entity("N2", "broken leg", [], [])]
-    nlp = build(bert, spans, list(names), vocabulary)
+    nlp = build(bert, spans, list(names), vocabulary, kind)
     fresh = [ent.kb_id_ for ent in nlp(" and ".join(names)).ents]
     other = {"N1": "N2", "N2": "N1"}
     gold = [other[concept_id] for concept_id in fresh]
