@@ -43,7 +43,7 @@ class Errors(metaclass=_Coded):
     # Pipeline and model
     E001 = "The linker '{name}' has no knowledge base. Call `linker.load_kb(path)`, `linker.set_kb(kb)`, set `kb_loader` in [initialize.components.{name}], or give --kb on the command line."
     E002 = "The linker '{name}' is in no pipeline, or the pipeline has no component that feeds its listener. Add the linker to a pipeline with the tok2vec or transformer that its config names as upstream."
-    E003 = "The linker '{name}' got documents that have not been through its upstream component '{upstream}'. Is that component disabled, or frozen in training but not among the annotating components? Without it every mention would get an arbitrary link."
+    E003 = "The linker '{name}' got documents that have not been through its upstream component '{upstream}'. Is that component disabled? Without it every mention would get an arbitrary link."
     E004 = "The linker '{name}' is not initialized, and its upstream component is not either. Call `nlp.initialize()` or load a trained pipeline first; a frozen tok2vec has to come from one (`source`)."
     E005 = "The vectors of {path} were made by another encoder (fingerprint {found}, this one's is {expected}). Load with `reencode=True`, or rebuild them: spacy metric-el kb build OUT SOURCE --model MODEL."
     E006 = "The linker '{name}' cannot be trained through a transformer with mixed precision: each of its two backward passes would unscale the other's gradients. Set `mixed_precision = false` in [components.transformer.model]."

@@ -206,18 +206,16 @@ class Upstream:
             upstream = upstream_name(listener)
             raise MetricELError(Errors.E003.format(name=self.component_name, upstream=upstream))
 
-    def check_update(self, tok2vec: Model, docs: Sequence[Doc]) -> None:
-        """Check that an update has what it reads, and can send two gradients through the weights.
+    def check_precision(self, tok2vec: Model) -> None:
+        """Check that an update can send two gradients through the weights.
 
         tok2vec (Model): The linker's tok2vec layer.
-        docs (Sequence[Doc]): The documents to learn from.
-        RAISES (MetricELError): E003 if the upstream is frozen and has not annotated a
-            document; E006 for mixed precision, if it is not frozen.
+        RAISES (MetricELError): E006 for mixed precision, unless the upstream is frozen.
         """
         listener = find_listener(tok2vec)
         if listener is not None and is_frozen(listener):
-            self.check_states(tok2vec, docs)
-        elif uses_mixed_precision([tok2vec, *self.models(tok2vec)]):
+            return
+        if uses_mixed_precision([tok2vec, *self.models(tok2vec)]):
             raise MetricELError(Errors.E006.format(name=self.component_name))
 
     def _stands_in(self, nlp: Language) -> bool:
