@@ -46,7 +46,7 @@ class Errors(metaclass=_Coded):
     E003 = "The linker '{name}' got documents that have not been through its upstream component '{upstream}'. Is that component disabled? Without it every mention would get an arbitrary link."
     E004 = "The linker '{name}' is not initialized, and its upstream component is not either. Call `nlp.initialize()` or load a trained pipeline first; a frozen tok2vec has to come from one (`source`)."
     E005 = "The vectors of {path} were made by another encoder (fingerprint {found}, this one's is {expected}). Load with `reencode=True`, or rebuild them: spacy metric-el kb build OUT SOURCE --model MODEL."
-    E006 = "The linker '{name}' cannot be trained through a transformer with mixed precision: each of its two backward passes would unscale the other's gradients. Set `mixed_precision = false` in [components.transformer.model]."
+    E006 = "The linker '{name}' cannot be trained through a transformer with mixed precision: names and mentions pass through it one after the other, and each backward pass would unscale the other's gradients. Set `name_context = false` in [components.{name}.model], or `mixed_precision = false` in [components.transformer.model]."
     E007 = "`set_kb` takes a FaissKnowledgeBase or a function that returns one, but got {found}."
     E008 = "Setting `{setting}` of the linker '{name}' is {value}, but must be {expected}."
     E009 = "Document {doc}: the span {start} to {end} holds no token. Spans to link need one token or more."

@@ -207,7 +207,7 @@ class Upstream:
             raise MetricELError(Errors.E003.format(name=self.component_name, upstream=upstream))
 
     def check_precision(self, tok2vec: Model) -> None:
-        """Check that an update can send two gradients through the weights.
+        """Check that an update can send gradients through the weights twice.
 
         tok2vec (Model): The linker's tok2vec layer.
         RAISES (MetricELError): E006 for mixed precision, unless the upstream is frozen.

@@ -331,7 +331,8 @@ class MetricEntityLinker(TrainablePipe):
         sgd (Optimizer | None): Takes a step if given.
         losses (dict[str, float] | None): Gets the loss under the component's name.
         RETURNS (dict[str, float]): The losses.
-        RAISES (MetricELError): E001 without a knowledge base, E006 for mixed precision.
+        RAISES (MetricELError): E001 without a knowledge base, E006 for mixed precision if names
+            pass through the transformer as well.
         """
         from .training import step_gradients
 
@@ -343,7 +344,6 @@ class MetricEntityLinker(TrainablePipe):
         if not any(len(example.predicted) for example in examples):
             return losses
         set_dropout_rate(self.model, drop)
-        self._upstream.check_precision(self.model.get_ref("tok2vec"))
         losses[self.name] += step_gradients(self, examples, self.training_names())
         self.encoder.set_fitted()
         if sgd is not None:

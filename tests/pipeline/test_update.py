@@ -9,10 +9,8 @@ import spacy
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_metric_el.errors import MetricELError, MetricELWarning
-from spacy_metric_el.model import upstream as upstream_module
+from spacy_metric_el.errors import MetricELWarning
 from spacy_metric_el.model.fingerprint import probe
-from spacy_metric_el.model.upstream import find_listener
 
 from ..util import (
     CURATED,
@@ -374,26 +372,6 @@ def test_initialize_warns_of_accumulated_gradients(kb_folder):
     nlp.config["training"] = {**nlp.config["training"], "accumulate_gradient": 3}
     with pytest.warns(MetricELWarning, match=r"^\[W001\] .*accumulate_gradient = 3"):
         nlp.initialize()
-
-
-def test_mixed_precision_is_refused(build, monkeypatch):
-    nlp = build("transformer")
-    transformer, linker = nlp.get_pipe("transformer"), nlp.get_pipe(LINKER)
-    (shim,) = [shim for node in transformer.model.walk() for shim in node.shims]
-    transformer.update(linked(nlp))
-    shim._mixed_precision = True
-    with pytest.raises(MetricELError, match=r"^\[E006\] "):
-        linker.update(linked(nlp))
-    # A frozen transformer gets no gradient: nothing can go wrong.
-    shim._mixed_precision = False
-    monkeypatch.setattr(upstream_module, "uses_mixed_precision", lambda models: True)
-    losses = {}
-    find_listener(linker.model.get_ref("tok2vec")).receive(None, None, None)
-    examples = linked(nlp)
-    for eg in examples:
-        transformer(eg.predicted)
-    linker.update(examples, losses=losses)
-    assert losses[LINKER] > 0
 
 
 def test_training_without_initialize(kb_folder):
