@@ -1,6 +1,9 @@
 """Fixtures that several rooms share."""
 
 import string
+import warnings
+from importlib import import_module
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import settings
@@ -10,6 +13,12 @@ from .util import VOCABULARY, make_kb
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# spaCy imports it for every blank pipeline; it calls what PyTorch has deprecated since.
+if find_spec("spacy_curated_transformers") is not None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import_module("spacy_curated_transformers.models")
 
 
 @pytest.fixture

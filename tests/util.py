@@ -1,8 +1,10 @@
 """Small pipelines and vocabularies for tests."""
 
 import gzip
+from importlib.util import find_spec
 
 import numpy as np
+import pytest
 import spacy
 import srsly
 from spacy.tokens import Doc, Span
@@ -46,8 +48,6 @@ SURFACE = {
 }
 """A small encoder."""
 
-STRIDED = {"@span_getters": "spacy-transformers.strided_spans.v1", "window": 64, "stride": 48}
-
 HASH_EMBED = {
     "@architectures": "spacy.HashEmbedCNN.v2",
     "pretrained_vectors": None,
@@ -68,6 +68,27 @@ TRANSFORMER_LISTENER = {
     "pooling": {"@layers": "reduce_mean.v1"},
 }
 
+CURATED_LISTENER = {
+    "@architectures": "spacy-curated-transformers.LastTransformerLayerListener.v1",
+    "width": 32,
+    "upstream": "*",
+    "grad_factor": 1.0,
+    "pooling": {"@layers": "reduce_mean.v1"},
+}
+
+CURATED = pytest.param(
+    "curated",
+    marks=[
+        pytest.mark.skipif(
+            find_spec("spacy_curated_transformers") is None,
+            reason="spacy-curated-transformers is not installed",
+        ),
+        # Its code, of numpy 1.25.
+        pytest.mark.filterwarnings("ignore:Conversion of an array:DeprecationWarning"),
+    ],
+)
+"""The kind of pipeline with a curated transformer, as a parameter of a test."""
+
 
 def encoder_config(tok2vec, **settings):
     """RETURNS (dict): The model block of a small linker, whose names have a context channel, too."""
@@ -80,16 +101,64 @@ def encoder_config(tok2vec, **settings):
     }
 
 
-def transformer_config(path, architecture="spacy-transformers.TransformerModel.v3"):
+def transformer_config(
+    path, window=64, stride=48, architecture="spacy-transformers.TransformerModel.v3"
+):
     """RETURNS (dict): A transformer component over a model in a local folder."""
     return {
         "model": {
             "@architectures": architecture,
             "name": str(path),
-            "get_spans": STRIDED,
+            "get_spans": {
+                "@span_getters": "spacy-transformers.strided_spans.v1",
+                "window": window,
+                "stride": stride,
+            },
             "tokenizer_config": {"use_fast": True},
         },
         "max_batch_items": 4096,
+    }
+
+
+def curated_config(folder, window=64, stride=48, **settings):
+    """RETURNS (dict): A curated transformer with the sizes of the BERT in a folder."""
+    sizes = srsly.read_json(folder / "config.json")
+    return {
+        "model": {
+            "@architectures": "spacy-curated-transformers.BertTransformer.v1",
+            "vocab_size": sizes["vocab_size"],
+            "hidden_width": sizes["hidden_size"],
+            "intermediate_width": sizes["intermediate_size"],
+            "num_attention_heads": sizes["num_attention_heads"],
+            "num_hidden_layers": sizes["num_hidden_layers"],
+            "max_position_embeddings": sizes["max_position_embeddings"],
+            "model_max_length": sizes["max_position_embeddings"],
+            "attention_probs_dropout_prob": 0.0,
+            "hidden_dropout_prob": 0.0,
+            "piece_encoder": {
+                "@architectures": "spacy-curated-transformers.BertWordpieceEncoder.v1"
+            },
+            "with_spans": {
+                "@architectures": "spacy-curated-transformers.WithStridedSpans.v1",
+                "window": window,
+                "stride": stride,
+            },
+        },
+        **settings,
+    }
+
+
+def curated_loaders(folder):
+    """RETURNS (dict): What initializes a curated transformer with the weights in a folder."""
+    return {
+        f"{part}_loader": {
+            "@model_loaders": f"spacy-curated-transformers.{loader}.v1",
+            "name": str(folder),
+        }
+        for part, loader in (
+            ("encoder", "HFTransformerEncoderLoader"),
+            ("piecer", "HFPieceEncoderLoader"),
+        )
     }
 
 
@@ -109,12 +178,16 @@ def ner_config(tok2vec):
     }
 
 
-def make_nlp(kind="own", *, bert=None, ner=False, entities=(), model=None, **config):
+def make_nlp(
+    kind="own", *, bert=None, spans=(64, 48), ner=False, entities=(), model=None, **config
+):
     """Make a pipeline that is not initialized.
 
-    kind (str): `own` for a tok2vec inside the linker, `listener`, `transformer` or
-        `bfloat16` for one that it listens to.
-    bert (Path | None): Folder of the model of a `transformer` or `bfloat16`.
+    kind (str): `own` for a tok2vec inside the linker; `listener`, `transformer`, `bfloat16`
+        or `curated` for one that it listens to.
+    bert (Path | None): Folder of the model of a transformer.
+    spans (tuple[int, int]): Window and stride of what it reads at once, in tokens; in
+        pieces if it is curated.
     ner (bool): Whether an entity recognizer listens as well.
     entities (Iterable[str]): Patterns of an entity ruler before the linker.
     model (dict | None): Settings of the encoder.
@@ -127,12 +200,16 @@ def make_nlp(kind="own", *, bert=None, ner=False, entities=(), model=None, **con
         nlp.add_pipe("tok2vec", config={"model": HASH_EMBED})
         tok2vec = TOK2VEC_LISTENER
     elif kind == "transformer":
-        nlp.add_pipe("transformer", config=transformer_config(bert))
+        nlp.add_pipe("transformer", config=transformer_config(bert, *spans))
         tok2vec = TRANSFORMER_LISTENER
     elif kind == "bfloat16":
-        architecture = "spacy_metric_el.BFloat16Transformer.v1"
-        nlp.add_pipe("transformer", config=transformer_config(bert, architecture))
+        block = transformer_config(bert, *spans, "spacy_metric_el.BFloat16Transformer.v1")
+        nlp.add_pipe("transformer", config=block)
         tok2vec = TRANSFORMER_LISTENER
+    elif kind == "curated":
+        nlp.add_pipe("curated_transformer", name="transformer", config=curated_config(bert, *spans))
+        nlp.config["initialize"]["components"]["transformer"] = curated_loaders(bert)
+        tok2vec = CURATED_LISTENER
     if ner:
         nlp.add_pipe("ner", config=ner_config(tok2vec))
     if entities:
@@ -252,3 +329,19 @@ def wake_ner(nlp):
 def write_jsonl(path, entities=VOCABULARY):
     """Write a vocabulary in scispaCy's format."""
     srsly.write_jsonl(path, [entity._asdict() for entity in entities])
+
+
+def write_pubtator(path):
+    """Write 12 documents in which another name tells which of two namesakes is meant."""
+    cases = [("cold", "C03", "acute coryza"), ("cold", "C04", "coldness")]
+    cases += [("MI", "C01", "heart attack"), ("MI", "C02", "mitral regurgitation")]
+    lines = []
+    for i in range(12):
+        name, cid, other = cases[i % 4]
+        text = f"Report {i} is of {name} and then of {other}"
+        lines += [f"{i}|t|{text}", f"{i}|a|"]
+        for surface in (name, other):
+            start = text.index(surface, 7)
+            lines.append(f"{i}\t{start}\t{start + len(surface)}\t{surface}\tX\t{cid}")
+        lines.append("")
+    path.write_text("\n".join(lines), encoding="utf8")

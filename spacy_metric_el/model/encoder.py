@@ -9,6 +9,7 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..errors import Errors, MetricELError
+from .curated import lacks_batch
 from .head import metric_head
 
 
@@ -106,7 +107,10 @@ def build_metric_encoder(
 def forward(
     model: Model[EncoderInput, Floats2d], X: EncoderInput, is_train: bool
 ) -> tuple[Floats2d, Callable[[Floats2d], EncoderInput]]:
-    tokvecs, backprop_tok2vec = model.get_ref("tok2vec")(X.docs, is_train)
+    tok2vec = model.get_ref("tok2vec")
+    # A curated listener has no backward pass behind a frozen transformer, and reads the documents'.
+    reads_only = is_train and lacks_batch(tok2vec)
+    tokvecs, backprop_tok2vec = tok2vec(X.docs, is_train and not reads_only)
     Y, backprop_head = model.get_ref("head")((tokvecs, X.spans, X.texts), is_train)
 
     def backprop(dY: Floats2d) -> EncoderInput:

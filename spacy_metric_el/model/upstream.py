@@ -18,6 +18,13 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..errors import Errors, MetricELError
+from .curated import (
+    begin_update_curated,
+    curated_upstream_name,
+    has_batch,
+    is_curated,
+    predict_curated,
+)
 
 TokvecsAndBackprop = tuple[list[Floats2d], Callable[[list[Floats2d]], Any] | None]
 
@@ -25,14 +32,24 @@ TokvecsAndBackprop = tuple[list[Floats2d], Callable[[list[Floats2d]], Any] | Non
 def find_listener(tok2vec: Model) -> Model | None:
     """RETURNS (Model | None): The listener inside a tok2vec layer; None if it is a model of its own."""
     for node in tok2vec.walk():
-        if isinstance(node, Tok2VecListener) or node.name == "transformer-listener":
+        is_listener = isinstance(node, Tok2VecListener) or node.name == "transformer-listener"
+        if is_listener or is_curated(node):
             return node
     return None
 
 
 def is_frozen(listener: Model) -> bool:
     """RETURNS (bool): Whether the upstream has sent nothing for this update (frozen, or cleared)."""
+    if is_curated(listener):
+        return not has_batch(listener)
     return getattr(listener, "_batch_id", None) is None
+
+
+def upstream_name(listener: Model) -> str:
+    """RETURNS (str): The name of the component that a listener asks for, or `*`."""
+    if is_curated(listener):
+        return curated_upstream_name(listener)
+    return getattr(listener, "upstream_name", "*")
 
 
 def release(listener: Model) -> None:
@@ -120,7 +137,7 @@ class Upstream:
         nlp = self.pipeline()
         # Of several that a wildcard names, the last one sets what the listener sees.
         for name, pipe in reversed(nlp.components if nlp is not None else ()):
-            if getattr(listener, "upstream_name", "*") not in ("*", name):
+            if upstream_name(listener) not in ("*", name):
                 continue
             if any(node is listener for node in getattr(pipe, "listeners", ())):
                 return pipe
@@ -158,6 +175,25 @@ class Upstream:
         listener = find_listener(tok2vec)
         return [] if listener is None else [self.component(listener).model]
 
+    def load_frozen(self, tok2vec: Model) -> None:
+        """Load the weights of a transformer that training is to leave as it is.
+
+        spaCy initializes no frozen component: one of a trained pipeline has its weights.
+        A transformer that a config names has yet to read them.
+
+        tok2vec (Model): The linker's tok2vec layer.
+        RAISES (MetricELError): As `component`.
+        """
+        listener = find_listener(tok2vec)
+        if listener is None or isinstance(listener, Tok2VecListener) or is_curated(listener):
+            return
+        component, nlp = self.component(listener), self.pipeline()
+        rests = nlp is not None and all(pipe is not component for _, pipe in nlp.pipeline)
+        if rests and component.model.maybe_get_dim("nO") is None:
+            component.initialize(list)
+            # Tells the listener the width, which it had no weights to learn it from.
+            component.find_listeners(self._component())
+
     def check_states(self, tok2vec: Model, docs: Sequence[Doc]) -> None:
         """Check that documents have been through the upstream.
 
@@ -167,11 +203,11 @@ class Upstream:
         """
         listener = find_listener(tok2vec)
         if listener is not None and missing_states(listener, docs):
-            upstream = getattr(listener, "upstream_name", "*")
+            upstream = upstream_name(listener)
             raise MetricELError(Errors.E003.format(name=self.component_name, upstream=upstream))
 
     def check_precision(self, tok2vec: Model) -> None:
-        """Check that an update can send two gradients through the weights.
+        """Check that an update can send gradients through the weights twice.
 
         tok2vec (Model): The linker's tok2vec layer.
         RAISES (MetricELError): E006 for mixed precision, unless the upstream is frozen.
@@ -189,7 +225,12 @@ class Upstream:
     def _forward(
         self, tok2vec: Model, listener: Model, docs: list[Doc], *, is_train: bool
     ) -> TokvecsAndBackprop:
-        model = self.component(listener).model
+        component = self.component(listener)
+        model = component.model
+        if is_curated(listener):
+            if not is_train:
+                return predict_curated(component, listener, docs), None
+            return begin_update_curated(component, listener, docs)
         if isinstance(listener, Tok2VecListener):
             return model(docs, is_train)
         # A transformer's listener is followed by the layers that pool wordpieces.

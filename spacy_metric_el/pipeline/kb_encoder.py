@@ -19,6 +19,7 @@ from ..errors import Errors, MetricELError, Warnings
 from ..model.encoder import encoder_input
 from ..model.fingerprint import fingerprint, probe
 from ..model.upstream import Upstream, has_weights
+from .mention_encoder import MentionEncoder
 from .name_encoder import NameEncoder
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class KBEncoder:
         self.upstream = upstream
         self.cfg = cfg
         self.names = NameEncoder(model, upstream)
+        self.mentions = MentionEncoder(model, upstream)
         # The weights, and the vectors that they were last found to have made.
         self._checked: tuple[bytes, Any] = (b"", None)
 

@@ -70,8 +70,7 @@ class MetricEntityLinker(TrainablePipe):
     names_per_entity (int): Names of each gold entity in a training step.
     negatives_per_entity (int): Mined names of other entities, for each gold one.
     entity_rows (bool): Whether an entity with a definition gets a row of its own.
-    carry_kb (bool): Whether the saved pipeline holds the knowledge base, or only
-        says where it is.
+    carry_kb (bool): Whether the saved pipeline holds the knowledge base, or its path.
     seed (int): Seed of a fresh encoder, and of drawing names in training.
     RAISES (MetricELError): E008 for a setting out of range.
     """
@@ -143,8 +142,8 @@ class MetricEntityLinker(TrainablePipe):
             `reencode` is False; E132 to E135 for a damaged folder; E002, E004, E015.
         """
         self._upstream.set_pipeline(nlp)
-        settings: Any = {"reencode": reencode, "progress": progress, "workers": workers}
-        self.set_kb(self.encoder.open_kb(path, **settings))
+        how: Any = {"reencode": reencode, "progress": progress, "workers": workers}
+        self.set_kb(self.encoder.open_kb(path, **how))
 
     def fingerprint(self) -> str:
         """RETURNS (str): A digest of all weights that decide a vector."""
@@ -305,6 +304,7 @@ class MetricEntityLinker(TrainablePipe):
         self.ranker_slot.begin(get_examples)
         if kb_loader is not None:
             self.set_kb(kb_loader)
+        self._upstream.load_frozen(self.model.get_ref("tok2vec"))
         sample = [example.predicted for example in islice(get_examples(), 10)]
         self.encoder.initialize(sample)
         if self.kb_slot.kb is not None:
@@ -331,7 +331,8 @@ class MetricEntityLinker(TrainablePipe):
         sgd (Optimizer | None): Takes a step if given.
         losses (dict[str, float] | None): Gets the loss under the component's name.
         RETURNS (dict[str, float]): The losses.
-        RAISES (MetricELError): E001 without a knowledge base, E006 for mixed precision.
+        RAISES (MetricELError): E001 without a knowledge base, E006 for mixed precision if names
+            pass through the transformer as well.
         """
         from .training import step_gradients
 
@@ -343,7 +344,6 @@ class MetricEntityLinker(TrainablePipe):
         if not any(len(example.predicted) for example in examples):
             return losses
         set_dropout_rate(self.model, drop)
-        self._upstream.check_precision(self.model.get_ref("tok2vec"))
         losses[self.name] += step_gradients(self, examples, self.training_names())
         self.encoder.set_fitted()
         if sgd is not None:

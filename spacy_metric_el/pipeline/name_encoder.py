@@ -90,11 +90,13 @@ class NameEncoder:
         names (Sequence[NameText]): With surfaces that are not empty.
         RETURNS: (n, width) unit vectors, and the function from their gradient that
             adds to the gradients of head and upstream.
+        RAISES (MetricELError): As `Upstream.check_precision`, for names with a context channel.
         """
         head = self.model.get_ref("head")
         ops = self.model.ops
         if not head.attrs["name_context"]:
             return self._begin_update_surfaces(names)
+        self.upstream.check_precision(self.model.get_ref("tok2vec"))
         order: list[int] = []
         parts, backprops = [], []
         for batch, docs, spans, texts in self._batches(names):

@@ -163,7 +163,7 @@ def step_gradients(
                 spans.append((i, mention.start, mention.end))
                 known.append(concepts)
     X = encoder_input([example.predicted for example in examples], spans)
-    vectors, backprop = linker.model.begin_update(X)
+    vectors, backprop = linker.encoder.mentions.begin_update(X)
     if not spans:
         backprop(ops.alloc2f(0, linker.model.get_dim("nO")))
         _release(linker.model)

@@ -33,7 +33,7 @@ def test_missing_arguments_are_a_usage_error(run):
 def test_spacy_finds_the_app_and_it_is_light():
     code = (
         "import sys; from spacy.util import registry; from spacy.cli._util import app;"
-        "registry.cli.get_all();"
+        "registry.cli.get('metric-el');"
         "assert 'metric-el' in [group.name for group in app.registered_groups];"
         "heavy = {'faiss', 'pyarrow', 'scispacy', 'fastobo', 'transformers'};"
         "sys.exit(str(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)"

@@ -11,7 +11,7 @@ from thinc.api import Config
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.learning.callbacks import FitRanker, RefreshMiningIndex
 
-from ..util import LINKER, VOCABULARY, make_doc, make_kb, make_nlp
+from ..util import CURATED, LINKER, VOCABULARY, make_doc, make_kb, make_nlp, write_pubtator
 
 
 class FakePipeline:
@@ -124,30 +124,14 @@ path = "{kb}"
 """
 
 
-def write_corpus(path):
-    """Write documents in which another name tells which of two namesakes is meant."""
-    cases = [("cold", "C03", "acute coryza"), ("cold", "C04", "coldness")]
-    cases += [("MI", "C01", "heart attack"), ("MI", "C02", "mitral regurgitation")]
-    lines = []
-    for i in range(12):
-        name, cid, other = cases[i % 4]
-        text = f"Report {i} is of {name} and then of {other}"
-        lines += [f"{i}|t|{text}", f"{i}|a|"]
-        for surface in (name, other):
-            start = text.index(surface, 7)
-            lines.append(f"{i}\t{start}\t{start + len(surface)}\t{surface}\tX\t{cid}")
-        lines.append("")
-    path.write_text("\n".join(lines), encoding="utf8")
-
-
-@pytest.mark.parametrize("kind", ["own", "listener"])
-def test_training_ends_with_a_ranker(tmp_path, kind):
+@pytest.mark.parametrize("kind", ["own", "listener", "transformer", CURATED])
+def test_training_ends_with_a_ranker(tmp_path, kind, bert):
     """As `spacy train` does it: initialized, trained, evaluated and saved by a config."""
-    write_corpus(tmp_path / "corpus.pubtator")
+    write_pubtator(tmp_path / "corpus.pubtator")
     (tmp_path / "out").mkdir()
     make_kb(VOCABULARY).to_disk(tmp_path / "kb")
     text = TRAINING.format(corpus=tmp_path / "corpus.pubtator", kb=tmp_path / "kb")
-    config = make_nlp(kind, prior_weight=0.0).config.merge(Config().from_str(text))
+    config = make_nlp(kind, bert=bert, prior_weight=0.0).config.merge(Config().from_str(text))
     out = io.StringIO()
     train(init_nlp(config), tmp_path / "out", stdout=out, stderr=io.StringIO())
     rows = [line.split() for line in out.getvalue().splitlines() if line.strip()[:1].isdigit()]

@@ -10,7 +10,7 @@ from spacy.tokens import Doc
 
 from spacy_metric_el.model.upstream import uses_mixed_precision
 
-from ..util import STRIDED
+from ..util import transformer_config
 
 BFLOAT16 = "spacy_metric_el.BFloat16Transformer.v1"
 TEXTS = ["a heart attack and a cold", "fever", "aspirin against headache " * 40]
@@ -18,14 +18,9 @@ TEXTS = ["a heart attack and a cold", "fever", "aspirin against headache " * 40]
 
 def make(bert, architecture, **transformer_settings):
     nlp = spacy.blank("xx")
-    block = {
-        "@architectures": architecture,
-        "name": str(bert),
-        "get_spans": STRIDED,
-        "tokenizer_config": {"use_fast": True},
-        "transformer_config": transformer_settings,
-    }
-    nlp.add_pipe("transformer", config={"model": block, "max_batch_items": 4096})
+    config = transformer_config(bert, architecture=architecture)
+    config["model"]["transformer_config"] = transformer_settings
+    nlp.add_pipe("transformer", config=config)
     nlp.initialize()
     return nlp
 

@@ -9,6 +9,7 @@ import spacy
 
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.learning.losses import LossResult
+from spacy_metric_el.model.fingerprint import fingerprint
 from spacy_metric_el.model.upstream import (
     Upstream,
     find_listener,
@@ -18,12 +19,13 @@ from spacy_metric_el.model.upstream import (
 )
 from spacy_metric_el.pipeline.name_docs import NameText
 
-from ..util import LINKER, VOCABULARY, make_example, make_kb, make_nlp, wake_ner
+from ..util import CURATED, LINKER, VOCABULARY, make_example, make_kb, make_nlp, wake_ner
 from .gradients import check_direction
 
-KINDS = ["own", "listener", "transformer"]
-LISTENING = ["listener", "transformer"]
-UPSTREAM = {"own": LINKER, "listener": "tok2vec", "transformer": "transformer"}
+KINDS = ["own", "listener", "transformer", CURATED]
+LISTENING = ["listener", "transformer", CURATED]
+UPSTREAM = {"own": LINKER, "listener": "tok2vec"}
+UPSTREAM |= dict.fromkeys(("transformer", "curated"), "transformer")
 NAMES = [NameText("heart attack"), NameText("MI"), NameText("common cold", "(T047): of the nose")]
 
 
@@ -55,7 +57,7 @@ class LinearLoss:
 @pytest.fixture
 def build(request):
     def make(kind, **settings):
-        bert = request.getfixturevalue("bert") if kind == "transformer" else None
+        bert = request.getfixturevalue("bert") if kind in ("transformer", "curated") else None
         spacy.util.fix_random_seed(0)
         nlp = make_nlp(kind, bert=bert, **settings)
         examples = some_examples(nlp)
@@ -174,10 +176,20 @@ def test_gradients_of_names(build, kind):
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        *((kind, {}) for kind in KINDS[:3]),
+        ("transformer", {"spans": (4, 3)}),
+        pytest.param("curated", {}, marks=CURATED.marks),
+        # Where its windows overlap its own gradient is half of what it should be.
+        pytest.param("curated", {"spans": (4, 4)}, marks=CURATED.marks),
+    ],
+)
 @pytest.mark.parametrize("loss", [LinearLoss(mentions=0.0), LinearLoss()], ids=["names", "both"])
-def test_gradients_of_a_whole_step(build, kind, loss):
-    nlp, linker = build(kind)
+def test_gradients_of_a_whole_step(build, kind, settings, loss):
+    """Also where the border of what a transformer reads at once lies in a mention."""
+    nlp, linker = build(kind, **settings)
     linker.loss = loss
     draw_all(linker)
     examples = some_examples(nlp)
@@ -240,6 +252,31 @@ def test_frozen_upstream_trains_only_the_head(build, kind):
     assert upstream.to_bytes() == before[0]
     assert not any(g.any() for g in Weights(upstream).gradients())
     assert (head.get_ref("projection").get_param("W") != before[1]).any()
+
+
+def test_a_transformer_that_is_frozen_from_the_start_reads_its_weights(bert):
+    """spaCy initializes no frozen component; what it would be without its weights is nothing."""
+    nlp = make_nlp("transformer", bert=bert)
+    with nlp.select_pipes(disable="transformer"):
+        nlp.initialize(lambda: some_examples(nlp))
+    trained = make_nlp("transformer", bert=bert)
+    trained.initialize()
+    models = [n.get_pipe("transformer").model for n in (nlp, trained)]
+    assert fingerprint(models[:1]) == fingerprint(models[1:])
+    # Weights that are there stay.
+    weights = Weights(models[0])
+    weights.put([value + 0.1 for value in weights.values()])
+    changed = fingerprint(models[:1])
+    with nlp.select_pipes(disable="transformer"):
+        nlp.initialize(lambda: some_examples(nlp))
+    assert fingerprint(models[:1]) == changed
+
+
+def test_a_tok2vec_that_is_frozen_from_the_start_is_refused():
+    nlp = make_nlp("listener")
+    with nlp.select_pipes(disable="tok2vec"), pytest.raises(MetricELError) as caught:
+        nlp.initialize(lambda: some_examples(nlp))
+    assert caught.value.code == "E004"
 
 
 @pytest.mark.parametrize("kind", LISTENING)

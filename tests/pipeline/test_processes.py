@@ -8,7 +8,7 @@ import sys
 import pytest
 import spacy
 
-from ..util import LINKER, has_kb, links, make_doc, make_kb, make_nlp
+from ..util import CURATED, LINKER, has_kb, links, make_doc, make_kb, make_nlp
 
 TEXTS = ["a heart attack", "nothing", "aspirin against a cold", "", "fever and MI"] * 4
 
@@ -55,10 +55,10 @@ def run(tmp_path, nlp, method):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["own", "listener", "transformer"])
+@pytest.mark.parametrize("kind", ["own", "listener", "transformer", CURATED])
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_two_processes_give_the_links_of_one(tmp_path, kind, method, request):
-    bert = request.getfixturevalue("bert") if kind == "transformer" else None
+    bert = request.getfixturevalue("bert") if kind in ("transformer", "curated") else None
     result = run(tmp_path, make(kind, bert=bert), method)
     assert result.stdout == "same links\n", result.stderr[-3000:]
 

@@ -9,12 +9,11 @@ import spacy
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_metric_el.errors import MetricELError, MetricELWarning
-from spacy_metric_el.model import upstream as upstream_module
+from spacy_metric_el.errors import MetricELWarning
 from spacy_metric_el.model.fingerprint import probe
-from spacy_metric_el.model.upstream import find_listener
 
 from ..util import (
+    CURATED,
     LINKER,
     NICKNAMES,
     links,
@@ -26,15 +25,15 @@ from ..util import (
     wake_ner,
 )
 
-KINDS = ["own", "listener", "transformer"]
-UPSTREAM = {"listener": "tok2vec", "transformer": "transformer"}
+KINDS = ["own", "listener", "transformer", CURATED]
+UPSTREAM = {"listener": "tok2vec", "transformer": "transformer", "curated": "transformer"}
 WORDS = ["zorblax", "quimpy", "vudge"]
 
 
 @pytest.fixture
 def build(request):
     def make(kind="own", *, entities=(), vocabulary=None, **settings):
-        bert = request.getfixturevalue("bert") if kind == "transformer" else None
+        bert = request.getfixturevalue("bert") if kind in ("transformer", "curated") else None
         spacy.util.fix_random_seed(0)
         nlp = make_nlp(kind, bert=bert, entities=entities, **settings)
         nlp.initialize(lambda: [make_example(nlp, "He had a cold", ("cold", "C03"))])
@@ -199,7 +198,7 @@ def test_losses_add_up(build):
     assert nlp.get_pipe(LINKER).update(linked(nlp))[LINKER] > 0
 
 
-@pytest.mark.parametrize("kind", ["listener", "transformer"])
+@pytest.mark.parametrize("kind", KINDS[1:])
 @pytest.mark.parametrize("concept_id", ["elsewhere", ""])
 def test_batch_without_links_leaves_the_gradient_of_the_recognizer(build, kind, concept_id):
     """Only the last listener back-propagates: an early return would drop what came before."""
@@ -334,11 +333,11 @@ def test_rehearse_does_nothing(build):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bare_initialize(kind, request):
-    bert = request.getfixturevalue("bert") if kind == "transformer" else None
+    bert = request.getfixturevalue("bert") if kind in ("transformer", "curated") else None
     nlp = make_nlp(kind, bert=bert)
     nlp.initialize()
     linker = nlp.get_pipe(LINKER)
-    width = 32 if kind == "transformer" else 16
+    width = 32 if kind in ("transformer", "curated") else 16
     assert linker.model.get_ref("head").get_dim("nI") == width
     vectors = linker.encode_names(["fever"])
     assert np.linalg.norm(vectors) == pytest.approx(1.0, abs=1e-5)
@@ -373,26 +372,6 @@ def test_initialize_warns_of_accumulated_gradients(kb_folder):
     nlp.config["training"] = {**nlp.config["training"], "accumulate_gradient": 3}
     with pytest.warns(MetricELWarning, match=r"^\[W001\] .*accumulate_gradient = 3"):
         nlp.initialize()
-
-
-def test_mixed_precision_is_refused(build, monkeypatch):
-    nlp = build("transformer")
-    transformer, linker = nlp.get_pipe("transformer"), nlp.get_pipe(LINKER)
-    (shim,) = [shim for node in transformer.model.walk() for shim in node.shims]
-    transformer.update(linked(nlp))
-    shim._mixed_precision = True
-    with pytest.raises(MetricELError, match=r"^\[E006\] "):
-        linker.update(linked(nlp))
-    # A frozen transformer gets no gradient: nothing can go wrong.
-    shim._mixed_precision = False
-    monkeypatch.setattr(upstream_module, "uses_mixed_precision", lambda models: True)
-    losses = {}
-    find_listener(linker.model.get_ref("tok2vec")).receive(None, None, None)
-    examples = linked(nlp)
-    for eg in examples:
-        transformer(eg.predicted)
-    linker.update(examples, losses=losses)
-    assert losses[LINKER] > 0
 
 
 def test_training_without_initialize(kb_folder):
