@@ -21,6 +21,10 @@ LARGE_ROWS = 400_000
 """From here on the codes are shorter, and only the nearest clusters of rows are searched,
 where rows form clusters."""
 
+SURFACE_ROWS = 100_000
+"""From here on a text is compared only with rows that share n-grams with it, where rows are
+of the surface channel alone. For fewer rows all codes are compared as fast."""
+
 CLUSTERED = 0.93
 """Share of a row's neighbours that its nearest clusters must hold to be searched alone."""
 
@@ -116,10 +120,10 @@ def plan_index(vectors: np.ndarray, *, by_surface: bool = False) -> IndexPlan:
     n_rows, width = vectors.shape
     if n_rows <= EXACT_ROWS or width % 2:
         return IndexPlan("Flat")
+    if by_surface and n_rows >= SURFACE_ROWS:
+        return IndexPlan("SQ8", 1.0, has_postings=True)
     if n_rows < LARGE_ROWS:
         return IndexPlan(f"PQ{width // 2}x4fs,Refine(SQfp16)")
-    if by_surface:
-        return IndexPlan("SQ8", 1.0, has_postings=True)
     n_lists = 2 ** round(log2(sqrt(n_rows)))
     if share_in_clusters(sample_rows(vectors, SAMPLE), n_lists) < CLUSTERED:
         return IndexPlan(f"PQ{_subspaces(width, 4)}x4fs,Refine(SQ8)", 16.0)

@@ -35,7 +35,7 @@ DECODED = 65_536
 IN_MEMORY = 2**29
 """Bytes of vectors that wait in memory for their index; more of them wait in a file."""
 
-COMPARED = 4
+COMPARED = 8
 """Rows that are compared with a text, per row asked for, where postings say which."""
 
 KIND_NAMES = {NAME_ROW: "name", ENTITY_ROW: "entity"}
@@ -156,6 +156,7 @@ def make_row_vectors(
     n_empty: int = 0,
     factory: str = "",
     texts_of: Callable[[np.ndarray], Sequence[str]] | None = None,
+    postings: Postings | None = None,
     work_folder: Path | None = None,
 ) -> RowVectors:
     """Index the vectors of rows.
@@ -168,6 +169,7 @@ def make_row_vectors(
         context channel. What is left is then the surface channel alone.
     factory (str): FAISS factory string; chosen by the rows if empty.
     texts_of (Callable | None): Returns the texts of rows, (n,) int64, for postings.
+    postings (Postings | None): Those of the same texts, if they have been made before.
     work_folder (Path | None): Where long postings may wait; see `scratch_array`.
     RETURNS (RowVectors): The index with its rows.
     RAISES (MetricELError): E141 for a factory string that FAISS cannot use here.
@@ -175,8 +177,9 @@ def make_row_vectors(
     by_surface = n_empty > 0 and texts_of is not None
     plan = IndexPlan(factory) if factory else plan_index(vectors, by_surface=by_surface)
     index = build_index(vectors, plan)
-    postings = None
-    if plan.has_postings and texts_of is not None:
+    if not plan.has_postings:
+        postings = None
+    elif postings is None and texts_of is not None:
         postings = build_postings(texts_of, len(vectors), work_folder)
     kinds, refs = kinds.astype(np.uint8), refs.astype(np.int32)
     return RowVectors(index, kinds, refs, fingerprint, n_empty, plan.factory, postings)

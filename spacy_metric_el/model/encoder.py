@@ -26,20 +26,26 @@ class EncoderInput(NamedTuple):
     texts: list[str]
 
 
-def encoder_input(docs: Sequence[Doc], spans: Sequence[tuple[int, int, int]]) -> EncoderInput:
+def encoder_input(
+    docs: Sequence[Doc],
+    spans: Sequence[tuple[int, int, int]],
+    texts: Sequence[str] | None = None,
+) -> EncoderInput:
     """Put spans of documents together for the encoder.
 
     docs (Sequence[Doc]): All documents of the batch, in order.
     spans (Sequence[tuple[int, int, int]]): Index of the document, first token, last
         token + 1.
-    RETURNS (EncoderInput): With the spans' texts.
+    texts (Sequence[str] | None): What the surface channel reads; the spans' own texts if None.
+    RETURNS (EncoderInput): The input.
     RAISES (MetricELError): E009 for a span without tokens.
     """
     table = np.asarray(spans, dtype=np.int64).reshape(-1, 3)
     for i, start, end in table[table[:, 1] >= table[:, 2]][:1]:
         raise MetricELError(Errors.E009.format(doc=i, start=start, end=end))
-    texts = [docs[i][start:end].text for i, start, end in table]
-    return EncoderInput(list(docs), table, texts)
+    if texts is None:
+        texts = [docs[i][start:end].text for i, start, end in table]
+    return EncoderInput(list(docs), table, list(texts))
 
 
 def build_metric_encoder(

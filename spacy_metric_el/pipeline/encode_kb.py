@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from ..kb import FaissKnowledgeBase
 from ..kb.buffers import row_buffer
+from ..kb.postings import Postings
 from ..kb.ranking import ENTITY_ROW, NAME_ROW
 from ..kb.records import Records, row_texts
 from ..kb.vectors import RowVectors, find_rows, make_row_vectors
@@ -104,8 +105,18 @@ def encode_kb(
         n_empty=n_empty,
         factory=kb.meta.get("index", ""),
         texts_of=lambda some: row_texts(records, kinds[some], refs[some]),
+        postings=_postings_of(kb.vectors, kinds, refs),
         work_folder=folder,
     )
+
+
+def _postings_of(
+    vectors: RowVectors | None, kinds: np.ndarray, refs: np.ndarray
+) -> Postings | None:
+    """RETURNS (Postings | None): Those that other weights have left behind, if they are of the same rows."""
+    if vectors is None or not np.array_equal(vectors.kinds, kinds):
+        return None
+    return vectors.postings if np.array_equal(vectors.refs, refs) else None
 
 
 def progress_bar(total: int, title: str, *, shown: bool) -> tqdm:

@@ -70,7 +70,7 @@ def encode_mentions(
     differing = [i for i, text in enumerate(written) if text != long[i]]
     queries = [*spans, *(spans[i] for i in differing)]
     texts = [*long, *(written[i] for i in differing)]
-    vectors = linker.encode(encoder_input(docs, queries)._replace(texts=texts))
+    vectors = linker.encode(encoder_input(docs, queries, texts))
     context = _unit(vectors[: len(spans), : linker.context_width])
     if not linker.model.get_ref("head").attrs["name_context"]:
         vectors[:, : linker.context_width] = 0.0
@@ -217,6 +217,10 @@ def channel_cosines(
     """
     vectors = kb.require_vectors()
     out = np.zeros((len(candidates.rows), 2), dtype=np.float32)
+    if vectors.n_empty == context_width:
+        # The surface is all that a row is made of.
+        out[:, 0] = candidates.similarities
+        return out
     for start in range(0, len(out), DECODED):
         part = slice(start, start + DECODED)
         decoded = vectors.decode(candidates.rows[part])

@@ -123,24 +123,35 @@ def _compare(
     out = np.zeros((len(entities), len(PROTOTYPE_FEATURES)), dtype=np.float32)
     starts = np.searchsorted(prototypes.entities, entities, side="left")
     lengths = np.searchsorted(prototypes.entities, entities, side="right") - starts
-    owners, clusters = spread(starts, lengths)
+    # Most candidates have none.
+    having = np.flatnonzero(lengths)
+    owners, clusters = spread(starts[having], lengths[having])
     if not len(owners):
         return out
     sums, sizes = prototypes.sums[clusters], prototypes.sizes[clusters]
+    mentions = mentions[having]
     if own is not None:
         documents = own.documents[mentions[owners]]
         places, found = own.clusters.places(documents, clusters)
         sums[found] -= own.sums[places[found]]
         sizes = sizes - own.clusters.of(documents, clusters)
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    queries = vectors[mentions[owners]]
+    offsets = np.concatenate(([0], np.cumsum(lengths[having])))
     alive = sizes > 0.5
-    cosines = np.where(alive, _cosines(queries, sums), -1.0).astype(np.float32)
+    sums[~alive] = 0.0
+    products = np.einsum("ij,ij->i", vectors[mentions[owners]], sums)
+    norms = np.sqrt(np.einsum("ij,ij->i", sums, sums))
+    cosines = np.where(alive, products / np.maximum(norms, 1e-6), -1.0).astype(np.float32)
     any_alive = segment_max(alive, offsets, False)
-    whole = segment_sum(np.where(alive[:, None], sums, 0), offsets)
-    out[:, 0] = segment_max(cosines, offsets, -1.0) * any_alive
-    out[:, 1] = _cosines(vectors[mentions], whole) * any_alive
-    out[:, 2] = any_alive
+    # Of an entity with one cluster, that is the mean of all its mentions.
+    means = cosines[offsets[:-1]] * alive[offsets[:-1]]
+    several = np.flatnonzero(lengths[having] > 1)
+    parts, places = spread(offsets[several], lengths[having][several])
+    part_offsets = np.searchsorted(parts, np.arange(len(several) + 1))
+    whole = segment_sum(sums[places], part_offsets)
+    means[several] = _cosines(vectors[mentions[several]], whole)
+    out[having, 0] = segment_max(cosines, offsets, -1.0) * any_alive
+    out[having, 1] = means * any_alive
+    out[having, 2] = any_alive
     return out
 
 

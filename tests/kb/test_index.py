@@ -70,7 +70,7 @@ def test_rows_that_form_clusters_are_searched_by_them(monkeypatch, width, parts,
 
 @pytest.mark.parametrize(("n_rows", "has_postings"), [(999, False), (1000, True)])
 def test_many_rows_of_the_surface_channel_get_postings(monkeypatch, n_rows, has_postings):
-    monkeypatch.setattr(index_module, "LARGE_ROWS", 1000)
+    monkeypatch.setattr(index_module, "SURFACE_ROWS", 1000)
     monkeypatch.setattr(index_module, "EXACT_ROWS", 100)
     plan = plan_index(unit_vectors(n_rows, 16), by_surface=True)
     assert plan.has_postings == has_postings

@@ -76,7 +76,7 @@ NAMES = ["heart attack", "heart attacks", "lung", "lung cancer", "cancer", "seiz
 @pytest.fixture
 def with_postings(monkeypatch):
     monkeypatch.setattr(index_module, "EXACT_ROWS", 2)
-    monkeypatch.setattr(index_module, "LARGE_ROWS", 3)
+    monkeypatch.setattr(index_module, "SURFACE_ROWS", 3)
     monkeypatch.setattr(postings_module, "N_BUCKETS", 2**12)
     return make_row_vectors(
         unit_vectors(6, width=8),

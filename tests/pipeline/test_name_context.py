@@ -78,7 +78,7 @@ def test_many_names_are_searched_by_their_ngrams(nlp, monkeypatch, tmp_path):
     spans = [(0, 3, 4), (0, 2, 4), (0, 3, 4), (0, 4, 5)]
     expected = linker.predict_spans([doc], spans, top_k=5)
     monkeypatch.setattr("spacy_metric_el.kb.index.EXACT_ROWS", 1)
-    monkeypatch.setattr("spacy_metric_el.kb.index.LARGE_ROWS", 2)
+    monkeypatch.setattr("spacy_metric_el.kb.index.SURFACE_ROWS", 2)
     linker.set_kb(make_kb(NICKNAMES))
     found = linker.predict_spans([doc], spans, top_k=5)
     assert linker.kb.vectors.postings is not None
@@ -93,3 +93,10 @@ def test_many_names_are_searched_by_their_ngrams(nlp, monkeypatch, tmp_path):
     linker.kb.to_disk(tmp_path / "kb")
     linker.load_kb(tmp_path / "kb", nlp=nlp)
     assert linker.predict_spans([doc], spans, top_k=5) == found
+    # Other weights make other vectors of the same texts.
+    before = linker.kb.vectors
+    surface = linker.model.get_ref("head").get_ref("surface")
+    surface.set_param("E", surface.get_param("E") * 1.5 + 0.1)
+    linker.refresh_vectors()
+    assert linker.kb.vectors is not before
+    assert linker.kb.vectors.postings is before.postings

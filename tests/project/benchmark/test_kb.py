@@ -144,7 +144,7 @@ def test_figures_of_a_process_of_its_own(tmp_path):
 
 def test_texts_of_the_surface_channel_are_searched_by_their_ngrams(monkeypatch, tmp_path):
     monkeypatch.setattr("spacy_metric_el.kb.index.EXACT_ROWS", 10)
-    monkeypatch.setattr("spacy_metric_el.kb.index.LARGE_ROWS", 20)
+    monkeypatch.setattr("spacy_metric_el.kb.index.SURFACE_ROWS", 20)
     made = names()
     encode, _ = make_encoder("surface", made.indexed, 16)
     vectors, queries = encode(made.indexed), encode(made.queries)
