@@ -1,6 +1,7 @@
 """Ragged arrays: values in runs, a run for each mention."""
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 
 def spread(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +35,11 @@ def segment_max(values: np.ndarray, offsets: np.ndarray, empty: float) -> np.nda
 
 def segment_sum(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """RETURNS (np.ndarray): (n,) or (n, k), the sum of each run; 0 for one without values."""
-    return _reduce(np.add, values, offsets, 0.0)
+    if values.ndim == 1:
+        return _reduce(np.add, values, offsets, 0.0)
+    # numpy adds up rows one number at a time.
+    ones, columns = np.ones(len(values), dtype=values.dtype), np.arange(len(values))
+    return csr_matrix((ones, columns, offsets), shape=(len(offsets) - 1, len(values))) @ values
 
 
 def segment_softmax(logits: np.ndarray, offsets: np.ndarray, extra: np.ndarray) -> np.ndarray:

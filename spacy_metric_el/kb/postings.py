@@ -24,15 +24,16 @@ MIN_SIZE, MAX_SIZE = 3, 5
 LONGEST = 2_000
 """Rows in the list of an n-gram: of a frequent one only those of the shortest texts."""
 
-BUDGET = 5_000
+BUDGET = 3_000
 """Rows that are read for a text, from the lists of its rarest n-grams on."""
 
 BLOCK = 65_536
 """Texts that are taken apart together."""
 
-TEXTS = 64
-"""Texts whose rows are gathered together."""
+TEXTS = 16
+"""Texts whose rows are gathered together: what fits into a cache."""
 
+ROW_BITS = 31
 WEIGHT_BITS = 10
 WEIGHT_SCALE = 32.0
 """Weights are at most 1 + log(2**31) < 2**10 / 32."""
@@ -158,19 +159,18 @@ def _score_rows(
     first = np.searchsorted(owners, owners)
     lengths = np.clip(BUDGET - (before - before[first]), 0, lengths)
     runs, places = spread(starts, lengths)
-    n_rows = len(postings.norms)
-    pairs = owners[runs] * n_rows + postings.rows[places]
+    pairs = (owners[runs] << ROW_BITS) | postings.rows[places]
     # One sort of numbers is several times faster than a sort of pairs by their keys.
     packed = (pairs << WEIGHT_BITS) | (weights * WEIGHT_SCALE).astype(np.int64)[runs]
     packed.sort()
     pairs = packed >> WEIGHT_BITS
-    is_first = np.ones(len(pairs), dtype=bool)
-    is_first[1:] = pairs[1:] != pairs[:-1]
-    distinct = np.flatnonzero(is_first)
-    shared = packed & ((1 << WEIGHT_BITS) - 1)
-    sums = np.add.reduceat(shared, distinct) if len(distinct) else shared
-    found, rows = np.divmod(pairs[distinct], n_rows)
-    return found, rows, sums / postings.norms[rows]
+    is_last = np.ones(len(pairs), dtype=bool)
+    is_last[:-1] = pairs[1:] != pairs[:-1]
+    last = np.flatnonzero(is_last)
+    sums = np.cumsum(packed & ((1 << WEIGHT_BITS) - 1))[last]
+    sums[1:] -= sums[:-1].copy()
+    rows = pairs[last] & ((1 << ROW_BITS) - 1)
+    return pairs[last] >> ROW_BITS, rows, sums / postings.norms[rows]
 
 
 def _best(scores: np.ndarray, limit: int) -> np.ndarray:
