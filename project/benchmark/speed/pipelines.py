@@ -1,0 +1,154 @@
+"""Pipelines that differ in their encoder alone: documents a second, with a linker and without."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import faiss
+import torch
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from spacy.util import minibatch
+
+from ..errors import BenchmarkError, Errors
+from ..mentions import Corpus, place_span
+from ..rows.ours import BATCH_SIZE, ConfiguredRow
+from ..task import Task
+from ..wordpieces import find_model
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+BFLOAT16 = {"components.transformer.model.@architectures": "spacy_metric_el.BFloat16Transformer.v1"}
+
+ENCODERS = {
+    "hash-embed-cnn": "HashEmbedCNN, 96 wide, of configs/cnn.cfg",
+    "minilm": "all-MiniLM-L6-v2, float32",
+    "minilm-bfloat16": "all-MiniLM-L6-v2, bfloat16",
+    "bert-base": "BERT-base of random weights, float32",
+    "bert-base-bfloat16": "BERT-base of random weights, bfloat16",
+}
+
+REPEATS = 3
+
+
+@contextmanager
+def encoder_settings(encoder: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Choose the config of a pipeline.
+
+    encoder (str): One of `ENCODERS`.
+    YIELDS (tuple[Path, dict[str, Any]]): The config, and what to override.
+    RAISES (MetricELError): E410 for another encoder, E406 without the weights' package.
+    """
+    if encoder not in ENCODERS:
+        expected = f"one of {', '.join(ENCODERS)}"
+        raise BenchmarkError(
+            Errors.E410.format(setting="encoder", value=encoder, expected=expected)
+        )
+    overrides: dict[str, Any] = BFLOAT16 if encoder.endswith("-bfloat16") else {}
+    with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
+        if encoder == "hash-embed-cnn":
+            yield CONFIGS / "cnn.cfg", {}
+        elif encoder.startswith("minilm"):
+            yield CONFIGS / "minilm.cfg", overrides
+        else:
+            write_random_bert(Path(folder))
+            yield CONFIGS / "minilm.cfg", {**overrides, "paths.transformer": folder}
+
+
+def write_random_bert(folder: Path) -> None:
+    """Write a BERT-base of random weights, which takes as long as any, with MiniLM's tokenizer."""
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    tokenizer = AutoTokenizer.from_pretrained(find_model())
+    tokenizer.save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(BertConfig(vocab_size=len(tokenizer))).save_pretrained(folder)
+
+
+def measure_pipeline(task: Task, corpus: Corpus, encoder: str, peer: Any = None) -> dict[str, Any]:
+    """Measure a pipeline with and without its linker, on one thread.
+
+    The encoder is as it is before training, and the ranker fitted to the task's documents:
+    training changes no time.
+
+    task (Task): Knowledge base and training corpus.
+    corpus (Corpus): What is linked; its gold mentions are the entities.
+    encoder (str): One of `ENCODERS`.
+    peer (Any): A row that has been trained, whose linking is measured on the same documents.
+    RETURNS (dict[str, Any]): Seconds of the least of some repeats, and documents and mentions.
+    """
+    torch.set_num_threads(1)
+    faiss.omp_set_num_threads(1)
+    with encoder_settings(encoder) as (config, overrides):
+        row = ConfiguredRow(config, "ranked", overrides=overrides)
+        row.train(task)
+    nlp, linker = row.nlp, row.linker
+    encoders = [name for name in nlp.pipe_names if name in ("tok2vec", "transformer")]
+
+    def encoded() -> list[Doc]:
+        docs = gold_docs(nlp, corpus)
+        with nlp.select_pipes(enable=encoders):
+            return list(nlp.pipe(docs, batch_size=BATCH_SIZE))
+
+    def link(docs: Sequence[Doc]) -> None:
+        for batch in minibatch(docs, BATCH_SIZE):
+            linker.set_annotations(batch, linker.predict(batch))
+
+    link(encoded())
+    encoding = least_seconds(lambda docs: None, encoded)
+    linking = least_seconds(link, encoded, counts_making=False)
+    found = {
+        "encoder": ENCODERS[encoder],
+        "documents": len(corpus.docs),
+        "mentions": len(corpus.mentions),
+        "names": linker.kb.records.n_names,
+        "index": linker.kb.vectors.factory,
+        "encoding_seconds": encoding,
+        "linking_seconds": linking,
+    }
+    if peer is not None:
+        found["peer_seconds"] = least_seconds(
+            lambda docs: [
+                peer.generator([ent.text for ent in doc.ents], peer.depth) for doc in docs
+            ],
+            encoded,
+            counts_making=False,
+        )
+    return found
+
+
+def least_seconds(
+    work: Callable[[list[Doc]], object],
+    make: Callable[[], list[Doc]],
+    *,
+    counts_making: bool = True,
+) -> float:
+    """RETURNS (float): Seconds that the work on fresh documents takes, the least of some repeats."""
+    seconds = []
+    for _ in range(REPEATS):
+        started = perf_counter()
+        docs = make()
+        if not counts_making:
+            started = perf_counter()
+        work(docs)
+        seconds.append(perf_counter() - started)
+    return min(seconds)
+
+
+def gold_docs(nlp: Language, corpus: Corpus) -> list[Doc]:
+    """RETURNS (list[Doc]): The documents of a corpus with its mentions as entities, of those that overlap the first."""
+    docs = [nlp.make_doc(doc.text) for doc in corpus.docs]
+    for place, mentions in groupby(corpus.mentions, key=lambda mention: mention.doc):
+        source, doc = corpus.docs[place], docs[place]
+        ents: list[Span] = []
+        for mention in mentions:
+            tokens = source[mention.start : mention.end]
+            start, end = place_span(doc, tokens.start_char, tokens.end_char)
+            if not ents or start >= ents[-1].end:
+                ents.append(Span(doc, start, end, label=mention.label or "ENTITY"))
+        doc.ents = ents
+    return docs

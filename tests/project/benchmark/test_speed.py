@@ -1,0 +1,91 @@
+"""What linking adds to pipelines."""
+
+import pytest
+import srsly
+from benchmark.errors import BenchmarkError
+from benchmark.rows.scispacy_linker import ScispacyRow
+from benchmark.speed import pipelines as pipelines_room
+from benchmark.speed.cli import app
+from benchmark.speed.pipelines import (
+    ENCODERS,
+    encoder_settings,
+    gold_docs,
+    least_seconds,
+    measure_pipeline,
+)
+from typer.testing import CliRunner
+
+from .test_configured import SMALL
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Pipelines of the size of a test."""
+
+    class SmallRow(pipelines_room.ConfiguredRow):
+        def __init__(self, config, stage, *, overrides):
+            super().__init__(config, stage, overrides={**SMALL, **overrides})
+
+    monkeypatch.setattr(pipelines_room, "ConfiguredRow", SmallRow)
+    monkeypatch.setattr(pipelines_room, "REPEATS", 1)
+
+
+def test_entities_are_the_gold_mentions(task, dev):
+    docs = gold_docs(task.nlp, dev)
+    assert [ent.text for ent in docs[0].ents][:3] == ["Cold", "fever", "myocardial infarction"]
+    # "MI was" overlaps "MI", which comes first.
+    assert [ent.text for ent in docs[0].ents][3:] == ["MI", "MI"]
+    assert docs[0].ents[0].label_ == "T047"
+
+
+def test_a_pipeline_is_measured_with_and_without(small, task, dev):
+    peer = ScispacyRow(min_df=1)
+    peer.train(task)
+    found = measure_pipeline(task, dev, "hash-embed-cnn", peer)
+    assert (found["documents"], found["mentions"]) == (2, len(dev.mentions))
+    assert found["names"] == task.kb.records.n_names
+    for key in ("encoding_seconds", "linking_seconds", "peer_seconds"):
+        assert 0 < found[key] < 60
+    assert "peer_seconds" not in measure_pipeline(task, dev, "hash-embed-cnn")
+
+
+def test_the_making_of_documents_counts_or_not(monkeypatch):
+    ticks = iter(range(100))
+    monkeypatch.setattr(pipelines_room, "perf_counter", lambda: next(ticks))
+    assert least_seconds(len, lambda: [next(ticks)]) == 2
+    assert least_seconds(len, lambda: [next(ticks)], counts_making=False) == 1
+
+
+def test_encoders_are_known(tmp_path):
+    with encoder_settings("hash-embed-cnn") as (config, overrides):
+        assert (config.name, overrides) == ("cnn.cfg", {})
+    with encoder_settings("minilm-bfloat16") as (config, overrides):
+        assert config.name == "minilm.cfg"
+        assert list(overrides.values()) == ["spacy_metric_el.BFloat16Transformer.v1"]
+    with pytest.raises(BenchmarkError, match="E410"), encoder_settings("lstm"):
+        pass
+
+
+def test_a_table_of_what_is_there(small, kb_path, train_path, dev_path, tmp_path):
+    output = tmp_path / "speed"
+    command = ["pipelines", str(kb_path), str(train_path), "--only", "hash-embed-cnn"]
+    command += ["--no-scispacy", "--output", str(output)]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    figures = srsly.read_json(output / "hash-embed-cnn.json")
+    assert figures["encoder"] == ENCODERS["hash-embed-cnn"]
+    peer = {**figures, "encoding_seconds": 3.0, "linking_seconds": 1.0, "peer_seconds": 2.0}
+    srsly.write_json(output / "other.json", peer)
+    result = CliRunner().invoke(app, ["table", "--folder", str(output)])
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "speed.md").read_text("utf8")
+    assert "| 0.75 |" in page
+    assert "| 0.60 |" in page
+    assert "| 2.0 |" in page
+    assert sorted(srsly.read_json(tmp_path / "speed.json")) == ["hash-embed-cnn", "other"]
+
+
+def test_no_table_of_nothing(tmp_path):
+    result = CliRunner().invoke(app, ["table", "--folder", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "E403" in result.output
