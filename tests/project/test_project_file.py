@@ -10,6 +10,7 @@ from benchmark.ablation import main as ablate
 from benchmark.cli import app
 from benchmark.kb.cli import app as kb_app
 from benchmark.report import main as tabulate
+from benchmark.speed.cli import app as speed_app
 from typer import Typer
 from typer.main import get_command
 
@@ -29,6 +30,7 @@ COMMANDS = {
     "benchmark/table.py": single(tabulate),
     **{f"benchmark/run.py {name}": x for name, x in get_command(app).commands.items()},
     **{f"benchmark/kb_run.py {name}": x for name, x in get_command(kb_app).commands.items()},
+    **{f"benchmark/speed_run.py {name}": x for name, x in get_command(speed_app).commands.items()},
 }
 LINES = [
     line for script in SCRIPTS.values() for line in script if line.startswith("python benchmark/")
