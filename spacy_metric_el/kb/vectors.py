@@ -35,7 +35,7 @@ DECODED = 65_536
 IN_MEMORY = 2**29
 """Bytes of vectors that wait in memory for their index; more of them wait in a file."""
 
-COMPARED = 8
+COMPARED = 4
 """Rows that are compared with a text, per row asked for, where postings say which."""
 
 KIND_NAMES = {NAME_ROW: "name", ENTITY_ROW: "entity"}

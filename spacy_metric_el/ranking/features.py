@@ -1,6 +1,5 @@
 """What speaks for a candidate of a mention, as numbers: one row for each pair."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -108,8 +107,11 @@ def pair_features(
             counts - own.entities.of(own.documents[mentions], candidates.entities), 0
         )
     is_named = candidates.names >= 0
-    exact_written = _is_exact(texts.written, records, mentions, candidates.names)
-    exact_long = _is_exact(texts.long, records, mentions, candidates.names)
+    name_of = {text: records.name_index(text) for text in {*texts.written, *texts.long}}
+    exact_written, exact_long = (
+        is_named & (np.asarray([name_of[text] for text in own])[mentions] == candidates.names)
+        for own in (texts.written, texts.long)
+    )
     best = np.repeat(segment_max(candidates.similarities, offsets, 0.0), lengths)
     log_counts = np.log1p(counts)
     pairs = np.stack(
@@ -162,14 +164,3 @@ def pair_features(
         axis=1,
     )
     return np.concatenate((pairs, words, whole[mentions], evidence), axis=1, dtype=np.float32)
-
-
-def _is_exact(
-    texts: Sequence[str], records: Records, mentions: np.ndarray, names: np.ndarray
-) -> np.ndarray:
-    known: dict[str, int] = {}
-    for text in texts:
-        if text not in known:
-            known[text] = records.name_index(text)
-    own = np.asarray([known[text] for text in texts], dtype=np.int64)
-    return (own[mentions] == names) & (names >= 0)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -12,30 +13,32 @@ from ..segments import spread
 _PLURAL = re.compile(r"(?<=[a-z]{3})s\b")
 _DIGRAPH = re.compile(r"ae|oe")
 _WORD = re.compile(r"\w+")
+_ODD = np.int64(0x1E3779B97F4A7C15)
 
 WORDING_FEATURES = ("same_words", "word_jaccard", "word_cover", "same_head")
 
 
 class Wording(NamedTuple):
-    """The words of a text, without number, order and British digraphs.
+    """The words of a text, without number, order and British digraphs; as Python's hashes,
+    which differ from process to process.
 
-    words (frozenset[str]): The distinct words.
-    head (str): The last word, which is the head of most English noun phrases.
+    words (frozenset[int]): The distinct words.
+    head (int): The last word, which is the head of most English noun phrases; 0 without words.
     """
 
-    words: frozenset[str]
-    head: str
+    words: frozenset[int]
+    head: int
 
 
 def read_wording(text: str) -> Wording:
     """Take a text apart.
 
     text (str): A mention or a name.
-    RETURNS (Wording): Its words; no words and an empty head for a text without any.
+    RETURNS (Wording): Its words.
     """
     singular = _PLURAL.sub("", normalise_name(text))
-    words = _WORD.findall(_DIGRAPH.sub("e", singular))
-    return Wording(frozenset(words), words[-1] if words else "")
+    words = [hash(word) for word in _WORD.findall(_DIGRAPH.sub("e", singular))]
+    return Wording(frozenset(words), words[-1] if words else 0)
 
 
 def compare_wordings(
@@ -57,16 +60,19 @@ def compare_wordings(
     named = np.flatnonzero(names >= 0)
     distinct, places = np.unique(names[named], return_inverse=True)
     theirs = [wording_of(name) for name in distinct.tolist()]
-    numbers: dict[str, int] = {}
-    my_words, my_offsets, my_heads = _number_words(mentions, numbers)
-    their_words, their_offsets, their_heads = _number_words(theirs, numbers)
+    my_words, my_offsets = _join_words(mentions)
+    their_words, their_offsets = _join_words(theirs)
     owners = owners[named]
-    mine = np.repeat(np.arange(len(mentions)), np.diff(my_offsets)) * len(numbers) + my_words
+    mine = _mark(my_words, np.repeat(np.arange(len(mentions)), np.diff(my_offsets)))
     n_mine, n_theirs = np.diff(my_offsets)[owners], np.diff(their_offsets)[places]
     pairs, words = spread(their_offsets[places], n_theirs)
-    keys = owners[pairs] * len(numbers) + their_words[words]
-    shared = np.bincount(pairs[np.isin(keys, mine)], minlength=len(named))
+    is_shared = np.isin(_mark(their_words[words], owners[pairs]), mine)
+    shared = np.bincount(pairs[is_shared], minlength=len(named))
     union = n_mine + n_theirs - shared
+    my_heads, their_heads = (
+        np.asarray([wording.head for wording in wordings], dtype=np.int64)
+        for wordings in (mentions, theirs)
+    )
     out = np.zeros((len(names), len(WORDING_FEATURES)), dtype=np.float32)
     out[named, 0] = (shared == union) & (shared > 0)
     out[named, 1] = shared / np.maximum(union, 1)
@@ -75,15 +81,13 @@ def compare_wordings(
     return out
 
 
-def _number_words(
-    wordings: Sequence[Wording], numbers: dict[str, int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """RETURNS (tuple[np.ndarray, np.ndarray, np.ndarray]): The numbers of all words, where those of each wording start and end, and those of the heads; new words get numbers."""
+def _join_words(wordings: Sequence[Wording]) -> tuple[np.ndarray, np.ndarray]:
+    """RETURNS (tuple[np.ndarray, np.ndarray]): All words, int64, and where those of each wording start and end."""
     lengths = [len(wording.words) for wording in wordings]
-    words = [numbers.setdefault(word, len(numbers)) for own in wordings for word in own.words]
-    heads = [numbers.get(wording.head, -1) for wording in wordings]
-    return (
-        np.asarray(words, dtype=np.int64),
-        np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))),
-        np.asarray(heads, dtype=np.int64),
-    )
+    words = np.fromiter(chain.from_iterable(wording.words for wording in wordings), dtype=np.int64)
+    return words, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+
+
+def _mark(words: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    """RETURNS (np.ndarray): (n,) int64, a number for each word of each owner."""
+    return words ^ (owners * _ODD)

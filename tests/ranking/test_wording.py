@@ -25,7 +25,7 @@ NAMES = ["tumour of lung", "Hemoglobin II", "lung", "lung tumours lung", "--"]
     ],
 )
 def test_words_without_number_order_and_digraphs(text, words, head):
-    assert read_wording(text) == (words, head)
+    assert read_wording(text) == ({hash(word) for word in words}, hash(head) if head else 0)
 
 
 @given(st.lists(texts, min_size=1, max_size=3), st.data())
