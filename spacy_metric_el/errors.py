@@ -96,6 +96,7 @@ class Errors(metaclass=_Coded):
     E139 = "{path}: the knowledge base does not hold together: {problems}. Build it again."
     E140 = "The names could not be sorted: {reason}."
     E141 = "The index '{factory}' cannot be made of {rows} vectors of {width} columns: {reason}. It is a factory string of FAISS; without one, the index is chosen by the number of rows."
+    E142 = "There are {texts} texts for {queries} vectors to search with."
     # Corpora and learning
     E201 = "{path}, line {line}: not a line of PubTator (a title, an abstract, a mention or a relation): {text!r}."
     E202 = "{path}, line {line}: the offsets of a mention must be whole numbers from 0, but they are {start!r} and {end!r}."

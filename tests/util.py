@@ -203,7 +203,7 @@ def make_nlp(
         nlp.add_pipe("transformer", config=transformer_config(bert, *spans))
         tok2vec = TRANSFORMER_LISTENER
     elif kind == "bfloat16":
-        block = transformer_config(bert, *spans, "spacy_metric_el.BFloat16Transformer.v1")
+        block = transformer_config(bert, *spans, "spacy_metric_el.BFloat16TransformerModel.v1")
         nlp.add_pipe("transformer", config=block)
         tok2vec = TRANSFORMER_LISTENER
     elif kind == "curated":

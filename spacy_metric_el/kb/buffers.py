@@ -28,7 +28,8 @@ def scratch_array(
         return np.zeros(shape, dtype=dtype)
     with tempfile.TemporaryFile(dir=folder) as file:
         # A map of a file with holes would end the process when the disk is full.
-        os.posix_fallocate(file.fileno(), 0, n_bytes)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, n_bytes)
         # The map stays valid when the file is closed.
         return np.memmap(file, dtype=dtype, mode="r+", shape=shape)
 

@@ -100,7 +100,8 @@ def _one_thread_after_fork() -> None:
     faiss.omp_set_num_threads(1)
 
 
-os.register_at_fork(after_in_child=_one_thread_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_one_thread_after_fork)
 
 
 def plan_index(vectors: np.ndarray, *, by_surface: bool = False) -> IndexPlan:

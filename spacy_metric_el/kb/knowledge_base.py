@@ -172,7 +172,8 @@ class FaissKnowledgeBase:
         queries (np.ndarray): (n, width) float32, unit length.
         k (int): Rows for each query.
         texts (Sequence[str] | None): (n,) what the queries are vectors of: many times
-            faster among many rows of the surface channel; see `RowVectors.search`.
+            faster among many rows of the surface channel, of which only some are then
+            looked at; see `RowVectors.search`.
         RETURNS (tuple[np.ndarray, np.ndarray]): Similarities and rows, (n, k) each.
         RAISES (MetricELError): E136 without vectors, E137 for queries of another width.
         """

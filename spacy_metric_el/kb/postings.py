@@ -2,13 +2,15 @@
 
 Rows of the surface channel alone form no clusters that could be searched apart, but two
 texts that are near to each other there share rare n-grams. These lists name the rows of
-each n-gram; those that share the most are then compared as vectors.
+each n-gram; those that share the most are then compared as vectors. Pairs of neighbouring
+words and whole names count as n-grams, too.
 """
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 
@@ -182,13 +184,29 @@ def _best(scores: np.ndarray, limit: int) -> np.ndarray:
 
 
 def _distinct_ngrams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """RETURNS (tuple[np.ndarray, np.ndarray]): Texts and n-grams, int64, each pair once, sorted."""
-    hashes, owners = hash_ngrams(
-        [normalise_name(text) for text in texts], min_size=MIN_SIZE, max_size=MAX_SIZE
+    """RETURNS (tuple[np.ndarray, np.ndarray]): Texts and n-grams, int64, each pair once, sorted; none of a text without characters."""
+    names = [normalise_name(text) for text in texts]
+    hashes, owners = hash_ngrams(names, min_size=MIN_SIZE, max_size=MAX_SIZE)
+    numbers = (hashes % np.uint64(N_BUCKETS)).astype(np.int64)
+    # A name of frequent words alone is found by pairs of them, and by itself as a whole.
+    phrases = [_phrases(name) for name in names]
+    phrase_owners = np.repeat(np.arange(len(names)), [len(own) for own in phrases])
+    phrase_numbers = np.asarray(
+        [crc32(phrase.encode("utf8")) % N_BUCKETS for own in phrases for phrase in own],
+        dtype=np.int64,
     )
-    pairs = np.unique(owners * N_BUCKETS + (hashes % np.uint64(N_BUCKETS)).astype(np.int64))
-    found, ngrams = np.divmod(pairs, N_BUCKETS)
-    return found, ngrams
+    pairs = np.unique(
+        np.concatenate((owners, phrase_owners)) * N_BUCKETS
+        + np.concatenate((numbers, phrase_numbers))
+    )
+    return pairs // N_BUCKETS, pairs % N_BUCKETS
+
+
+def _phrases(name: str) -> set[str]:
+    words = name.split()
+    if not words:
+        return set()
+    return {name, *(f"{first} {second}" for first, second in pairwise(words))}
 
 
 def _blocks(rows: np.ndarray) -> list[np.ndarray]:

@@ -32,9 +32,6 @@ ROWS_FILE = "rows.npz"
 DECODED = 65_536
 """Rows that are decoded together."""
 
-IN_MEMORY = 2**29
-"""Bytes of vectors that wait in memory for their index; more of them wait in a file."""
-
 COMPARED = 4
 """Rows that are compared with a text, per row asked for, where postings say which."""
 
@@ -82,10 +79,16 @@ class RowVectors:
         k (int): Rows for each query.
         texts (Sequence[str] | None): (n,) what the queries are vectors of. Where rows are
             of the surface channel alone (`n_empty`), each text is searched once, and
-            postings, if there are any, say which rows it is compared with.
+            postings, if there are any, say which rows it is compared with: rows that
+            share no n-gram of 3 to 5 characters are not found.
         RETURNS (tuple[np.ndarray, np.ndarray]): Inner products, (n, k) float32, best
-            first, and rows, (n, k) int64; -1 where fewer than k rows were found.
+            first, and rows, (n, k) int64; -1 where fewer than k rows were found. k is
+            the number of rows where more were asked for.
+        RAISES (MetricELError): E142 for fewer or more texts than queries.
         """
+        if texts is not None and len(texts) != len(queries):
+            raise MetricELError(Errors.E142.format(texts=len(texts), queries=len(queries)))
+        k = min(k, max(self.n_rows, 1))
         queries = queries[:, self.n_empty :]
         if texts is None or not self.n_empty:
             return search_index(self.index, queries, k)

@@ -8,23 +8,19 @@ from spacy_transformers.layers.hf_shim import HFShim
 
 
 class BFloat16Shim(HFShim):
-    """Runs the transformer under autocast: weights and outputs are float32, products bfloat16."""
+    """Runs the transformer under a CPU's autocast: weights and outputs are float32, products bfloat16."""
 
     def predict(self, inputs: Any) -> Any:
         """RETURNS (Any): The transformer's outputs, float32."""
-        with self._autocast():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
             outputs = super().predict(inputs)
         return _to_float32(outputs)
 
     def begin_update(self, inputs: Any) -> tuple[Any, Callable]:
         """RETURNS (tuple[Any, Callable]): The transformer's outputs, float32, and the way back."""
-        with self._autocast():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
             outputs, backprop = super().begin_update(inputs)
         return _to_float32(outputs), backprop
-
-    def _autocast(self) -> torch.autocast:
-        device = next(self._model.parameters()).device.type
-        return torch.autocast(device, dtype=torch.bfloat16)
 
 
 def _to_float32(outputs: Any) -> Any:

@@ -13,13 +13,15 @@ def build_bfloat16_transformer(
     tokenizer_config: dict[str, Any] | None = None,
     transformer_config: dict[str, Any] | None = None,
 ) -> "TransformerModel":
-    """Construct a transformer that multiplies in bfloat16 (`spacy_metric_el.BFloat16Transformer.v1`).
+    """Construct a transformer that multiplies in bfloat16 (`spacy_metric_el.BFloat16TransformerModel.v1`).
 
     In place of `spacy-transformers.TransformerModel.v3` in [components.transformer.model],
-    to link and to train: processors that multiply bfloat16 themselves (AMX or AVX512-BF16;
-    GPUs) take half the time or less. On others it is slower. Weights, outputs and gradients
+    to link and to train: processors that multiply bfloat16 themselves (AMX or AVX512-BF16)
+    take half the time or less. On others it is slower, and on a GPU nothing changes:
+    `mixed_precision` of the other architecture is for these. Weights, outputs and gradients
     stay float32, so that training needs no scaling, and a pipeline that was trained with
-    either architecture runs with the other.
+    either architecture runs with the other. A copy that `nlp.replace_listeners` makes
+    computes in float32.
 
     name (str): Of the weights: a folder, or a name on a hub.
     get_spans (Callable): Cuts documents into stretches that the transformer reads.

@@ -2,6 +2,8 @@
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 
@@ -31,8 +33,8 @@ def name_workers(
     workers (int): Processes; with 1 this process encodes itself.
     advance (Callable[[int], object]): Told how many names are done.
     YIELDS (Encode): As `NameEncoder.encode`.
-    RAISES (MetricELError): E015 for workers below 1, on a GPU, or on a system where
-        processes inherit nothing.
+    RAISES (MetricELError): E015 for workers below 1, on a GPU, on a system where
+        processes inherit nothing, and, while it is used, if a worker dies.
     """
     global _inherited
     if workers == 1:
@@ -46,8 +48,9 @@ def name_workers(
         reason = "processes cannot be forked on this system"
         raise MetricELError(Errors.E015.format(workers=workers, reason=reason))
     _inherited = encoder
+    fork = multiprocessing.get_context("fork")
     try:
-        with multiprocessing.get_context("fork").Pool(workers, _compute_on_one_thread) as pool:
+        with ProcessPoolExecutor(workers, fork, _compute_on_one_thread) as pool:
 
             def encode(names: Sequence[NameText]) -> np.ndarray:
                 tasks = [
@@ -55,9 +58,13 @@ def name_workers(
                     for start in range(0, len(names), NAMES_PER_TASK)
                 ]
                 parts = [np.zeros((0, encoder.width), dtype=np.float32)]
-                for part in pool.imap(_encode, tasks):
-                    advance(len(part))
-                    parts.append(part)
+                try:
+                    for part in pool.map(_encode, tasks):
+                        advance(len(part))
+                        parts.append(part)
+                except BrokenProcessPool as err:
+                    reason = "one of them died, perhaps for want of memory"
+                    raise MetricELError(Errors.E015.format(workers=workers, reason=reason)) from err
                 return np.concatenate(parts)
 
             yield encode

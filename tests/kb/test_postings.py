@@ -104,6 +104,18 @@ def test_lists_keep_the_shortest_texts(monkeypatch):
         assert len(own) <= 2
 
 
+def test_a_name_of_frequent_words_finds_itself(monkeypatch):
+    # Collisions would fill lists this short.
+    monkeypatch.setattr(postings_module, "N_BUCKETS", 2**20)
+    monkeypatch.setattr(postings_module, "LONGEST", 3)
+    monkeypatch.setattr(postings_module, "BUDGET", 20)
+    drugs, doses = ["codeine", "metformin", "aspirin", "heparin"], ["75 mg", "100 mg", "400 mg"]
+    names = [f"{a} {x} {b} {y} capsule" for a in drugs for b in drugs for x in doses for y in doses]
+    offsets, rows = gather_rows(postings_of(names), names, 8)
+    found = [i in rows[offsets[i] : offsets[i + 1]] for i in range(len(names))]
+    assert all(found)
+
+
 def test_texts_are_taken_in_parts(monkeypatch):
     whole = postings_of(NAMES)
     expected = gather_rows(whole, NAMES, 4)

@@ -121,6 +121,14 @@ def test_equal_rows_come_in_their_order(with_postings):
     assert len(set(similarities[0].tolist())) == 1
 
 
+def test_a_search_asks_for_as_many_texts_and_no_more_rows_than_there_are(with_postings):
+    queries = unit_vectors(2, width=10)
+    similarities, found = with_postings.search(queries, 1000, ["lung", "heart"])
+    assert similarities.shape == found.shape == (2, 6)
+    with pytest.raises(MetricELError, match="E142"):
+        with_postings.search(queries, 3, ["lung"])
+
+
 @pytest.mark.parametrize("n_empty", [0, 2])
 def test_a_text_is_searched_once_where_it_says_all(monkeypatch, n_empty):
     vectors = make_row_vectors(unit_vectors(6), KINDS, REFS, "encoder 1", n_empty=n_empty)

@@ -12,7 +12,7 @@ from spacy_metric_el.model.upstream import uses_mixed_precision
 
 from ..util import transformer_config
 
-BFLOAT16 = "spacy_metric_el.BFloat16Transformer.v1"
+BFLOAT16 = "spacy_metric_el.BFloat16TransformerModel.v1"
 TEXTS = ["a heart attack and a cold", "fever", "aspirin against headache " * 40]
 
 

@@ -1,5 +1,7 @@
 """Names encoded by several processes."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -44,6 +46,19 @@ def test_workers_encode_as_one_process_does(monkeypatch, encoder, workers, n_nam
     np.testing.assert_allclose(found, encoder.encode(NAMES[:n_names]), atol=1e-6)
     np.testing.assert_array_equal(found, again)
     assert sum(done) == 2 * n_names
+
+
+def test_a_worker_that_dies_is_an_error(monkeypatch, encoder):
+    monkeypatch.setattr(workers_module, "_encode", die)
+    with (
+        pytest.raises(MetricELError, match=r"E015.*died"),
+        name_workers(encoder, 2, len) as encode,
+    ):
+        encode(NAMES)
+
+
+def die(names):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class OtherOps(NumpyOps):

@@ -82,7 +82,9 @@ def measure_rows(
         srsly.write_json(written, list(texts) if texts is not None else None)
         result |= in_own_process("measure", path, asked, written, found)
         if exact:
-            result |= recall(vectors, queries[:EXACT_QUERIES], places[np.load(found)])
+            rows = np.load(found)
+            rows = np.where(rows < 0, rows, places[rows])
+            result |= recall(vectors, queries[:EXACT_QUERIES], rows)
     return result
 
 
@@ -168,6 +170,7 @@ def recall(vectors: np.ndarray, queries: np.ndarray, found: np.ndarray) -> dict[
     similarities, nearest = exact_search(vectors, queries)
     first = np.asarray(vectors[found[: len(queries), 0]], dtype=np.float32)
     as_near = np.einsum("ij,ij->i", queries, first) >= similarities[:, 0] - SAME
+    as_near &= found[: len(queries), 0] >= 0
     pairs = zip(nearest, found, strict=False)
     shares = [len(np.intersect1d(a, b)) / len(a) for a, b in pairs]
     return {"recall_at_1": float(as_near.mean()), "recall_at_64": float(np.mean(shares))}
