@@ -32,7 +32,7 @@ ROWS_FILE = "rows.npz"
 DECODED = 65_536
 """Rows that are decoded together."""
 
-COMPARED = 4
+COMPARED = 8
 """Rows that are compared with a text, per row asked for, where postings say which."""
 
 KIND_NAMES = {NAME_ROW: "name", ENTITY_ROW: "entity"}
