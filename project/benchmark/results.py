@@ -125,3 +125,17 @@ def paired_difference(first: Path, second: Path, column: str) -> dict[str, Any]:
 
 def _difference(mention: LinkedMention) -> float:
     return mention.difference if isinstance(mention, PairedMention) else 0.0
+
+
+def gather_figures(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read the figures of a folder, and write them to one file beside it, FOLDER.json.
+
+    folder (Path): With a JSON file for each row.
+    RETURNS (dict[str, dict[str, Any]]): Figures by the names of their rows, sorted.
+    RAISES (MetricELError): E403 if there are none.
+    """
+    found = {path.stem: srsly.read_json(path) for path in sorted(folder.glob("*.json"))}
+    if not found:
+        raise BenchmarkError(Errors.E403.format(folder=folder))
+    write_metrics(folder.with_suffix(".json"), found)
+    return found

@@ -92,16 +92,15 @@ class RowVectors:
         queries = queries[:, self.n_empty :]
         if texts is None or not self.n_empty:
             return search_index(self.index, queries, k)
-        first: dict[str, int] = {}
-        for i, text in enumerate(texts):
-            first.setdefault(text, i)
-        distinct = queries[list(first.values())]
+        numbers: dict[str, int] = {}
+        places = np.asarray(
+            [numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64
+        )
+        distinct = queries[np.unique(places, return_index=True)[1]]
         if self.postings is None:
             similarities, rows = search_index(self.index, distinct, k)
         else:
-            similarities, rows = self._compare_sharing(self.postings, distinct, list(first), k)
-        numbers = {text: number for number, text in enumerate(first)}
-        places = np.asarray([numbers[text] for text in texts], dtype=np.int64)
+            similarities, rows = self._compare_sharing(self.postings, distinct, list(numbers), k)
         return similarities[places], rows[places]
 
     def _compare_sharing(
@@ -205,7 +204,6 @@ def write_vectors(vectors: RowVectors, folder: Path) -> None:
             "rows": vectors.counts(),
             "factory": vectors.factory,
             "search": search_settings(vectors.index),
-            "postings": vectors.postings is not None,
         }
         write_manifest(fresh, content)
 

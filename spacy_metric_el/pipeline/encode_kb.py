@@ -82,9 +82,10 @@ def encode_kb(
     title = "Encoding names" if known is None else "Encoding new names"
     folder = _work_folder(kb)
     buffer = row_buffer(n_rows, encoder.width - n_empty, folder)
+    n_missing = int((rows < 0).sum())
     with (
-        progress_bar(int((rows < 0).sum()), title, shown=progress) as bar,
-        name_workers(encoder, workers, bar.update) as encode,
+        progress_bar(n_missing, title, shown=progress) as bar,
+        name_workers(encoder, workers if n_missing else 1, bar.update) as encode,
     ):
         for start in range(0, n_rows, BLOCK):
             end = min(start + BLOCK, n_rows)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import srsly
 import typer
 from wasabi import MarkdownRenderer, msg, table
 
@@ -13,7 +12,7 @@ from spacy_metric_el.evaluation.report import write_metrics
 from spacy_metric_el.kb import FaissKnowledgeBase
 
 from ..cli import shows_progress
-from ..errors import BenchmarkError, Errors
+from ..results import gather_figures
 
 app = typer.Typer(
     name="bench-kb",
@@ -152,10 +151,7 @@ def table_cli(
     EXAMPLES
     $ python benchmark/kb_run.py table
     """
-    found = {path.stem: srsly.read_json(path) for path in sorted(folder.glob("*.json"))}
-    if not found:
-        raise BenchmarkError(Errors.E403.format(folder=folder))
-    write_metrics(folder.with_suffix(".json"), found)
+    found = gather_figures(folder)
     header = ["row", *COLUMNS]
     lines = [
         [name, *(column(figures) for column in COLUMNS.values())]

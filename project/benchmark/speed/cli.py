@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import srsly
 import typer
 from wasabi import MarkdownRenderer, msg, table
 
@@ -11,8 +10,8 @@ from spacy_metric_el.cli._util import CleanErrorsGroup
 from spacy_metric_el.evaluation.report import write_metrics
 
 from ..cli import find_test, shows_progress
-from ..errors import BenchmarkError, Errors
 from ..mentions import read_corpus
+from ..results import gather_figures
 from ..task import Task
 
 app = typer.Typer(
@@ -93,10 +92,7 @@ def table_cli(
     EXAMPLES
     $ python benchmark/speed_run.py table
     """
-    found = {path.stem: srsly.read_json(path) for path in sorted(folder.glob("*.json"))}
-    if not found:
-        raise BenchmarkError(Errors.E403.format(folder=folder))
-    write_metrics(folder.with_suffix(".json"), found)
+    found = gather_figures(folder)
     lines = [_line(figures) for figures in found.values()]
     page = MarkdownRenderer()
     page.add(page.title(2, "Pipelines with a linker and without"))
