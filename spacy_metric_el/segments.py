@@ -12,9 +12,15 @@ def spread(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndar
     RETURNS (tuple[np.ndarray, np.ndarray]): For each place, in the order of runs, the
         run it belongs to and the place itself, (lengths.sum(),) int64 each.
     """
-    owners = np.repeat(np.arange(len(starts)), lengths)
-    before = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return owners, np.arange(len(owners)) - before + np.repeat(starts, lengths)
+    return np.repeat(np.arange(len(starts)), lengths), places_of(starts, lengths)
+
+
+def places_of(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """RETURNS (np.ndarray): (lengths.sum(),) int64, the places of many runs; see `spread`."""
+    before = np.cumsum(lengths) - lengths
+    places = np.repeat(starts - before, lengths)
+    places += np.arange(len(places))
+    return places
 
 
 def offsets_of(owners: np.ndarray, n: int) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..names import normalise_name
 from ..ngrams import hash_ngrams
-from ..segments import offsets_of, spread
+from ..segments import places_of
 from .buffers import scratch_array
 
 N_BUCKETS = 2**22
@@ -108,8 +108,7 @@ def gather_rows(
     lengths, found = [np.zeros(1, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for start in range(0, len(texts), TEXTS):
         part = texts[start : start + TEXTS]
-        owners, rows, scores = _score_rows(postings, part)
-        offsets = offsets_of(owners, len(part))
+        offsets, rows, scores = _score_rows(postings, part)
         for first, last in pairwise(offsets.tolist()):
             best = slice(first, last)
             kept = rows[best]
@@ -147,10 +146,8 @@ def read_postings(folder: Path) -> Postings | None:
     return postings
 
 
-def _score_rows(
-    postings: Postings, texts: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """RETURNS (tuple[np.ndarray, np.ndarray, np.ndarray]): Texts and rows, sorted, and the score of each pair."""
+def _score_rows(postings: Postings, texts: Sequence[str]) -> tuple[np.ndarray, ...]:
+    """RETURNS (tuple[np.ndarray, np.ndarray, np.ndarray]): Where the rows of each text start and end, the rows, rising for each text, and their scores, float32."""
     owners, ngrams = _distinct_ngrams(texts)
     weights = postings.weights[ngrams]
     order = np.lexsort((ngrams, -weights, owners))
@@ -160,24 +157,29 @@ def _score_rows(
     before = np.cumsum(lengths) - lengths
     first = np.searchsorted(owners, owners)
     lengths = np.clip(BUDGET - (before - before[first]), 0, lengths)
-    runs, places = spread(starts, lengths)
-    pairs = (owners[runs] << ROW_BITS) | postings.rows[places]
-    # One sort of numbers is several times faster than a sort of pairs by their keys.
-    packed = (pairs << WEIGHT_BITS) | (weights * WEIGHT_SCALE).astype(np.int64)[runs]
+    # Text, row and weight in one number each: a sort of numbers is several times faster
+    # than a sort of pairs by their keys.
+    packed = postings.rows[places_of(starts, lengths)].astype(np.int64)
+    packed <<= WEIGHT_BITS
+    scaled = (weights * WEIGHT_SCALE).astype(np.int64)
+    packed |= np.repeat((owners << (ROW_BITS + WEIGHT_BITS)) | scaled, lengths)
     packed.sort()
     pairs = packed >> WEIGHT_BITS
-    is_last = np.ones(len(pairs), dtype=bool)
-    is_last[:-1] = pairs[1:] != pairs[:-1]
-    last = np.flatnonzero(is_last)
-    sums = np.cumsum(packed & ((1 << WEIGHT_BITS) - 1))[last]
-    sums[1:] -= sums[:-1].copy()
-    rows = pairs[last] & ((1 << ROW_BITS) - 1)
-    return pairs[last] >> ROW_BITS, rows, sums / postings.norms[rows]
+    last = np.flatnonzero(np.append(pairs[1:] != pairs[:-1], np.ones(len(pairs[:1]), dtype=bool)))
+    packed &= (1 << WEIGHT_BITS) - 1
+    sums = np.diff(np.cumsum(packed)[last], prepend=0)
+    pairs = pairs[last]
+    rows = pairs & ((1 << ROW_BITS) - 1)
+    offsets = np.searchsorted(pairs, np.arange(len(texts) + 1) << ROW_BITS)
+    return offsets, rows, sums.astype(np.float32) / postings.norms[rows]
 
 
 def _best(scores: np.ndarray, limit: int) -> np.ndarray:
     """RETURNS (np.ndarray): The places of the highest scores, rising; of equals the first."""
     least = np.partition(scores, len(scores) - limit)[len(scores) - limit]
+    best = np.flatnonzero(scores >= least)
+    if len(best) == limit:
+        return best
     above = scores > least
     equal = np.flatnonzero(scores == least)[: limit - int(above.sum())]
     return np.sort(np.concatenate((np.flatnonzero(above), equal)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from spacy.tokens import Doc
@@ -11,6 +11,7 @@ from ..model.encoder import encoder_input
 from ..ranking.candidates import Candidates, Hits, OwnUsage, collect_candidates
 from ..ranking.features import MentionTexts
 from ..ranking.ranker import MentionTable
+from ..segments import places_of
 from .long_forms import long_forms
 
 if TYPE_CHECKING:
@@ -170,6 +171,9 @@ def find_candidates(
 ) -> Candidates:
     """Search a knowledge base for the candidates of mentions.
 
+    Mentions of the same text have the same candidates where rows are of the surface
+    channel alone: those are collected once.
+
     kb (FaissKnowledgeBase): With vectors.
     mentions (EncodedMentions): The mentions.
     search_rows (int): Nearest rows of each query.
@@ -178,9 +182,23 @@ def find_candidates(
     own (OwnUsage | None): For training mentions: what to leave out.
     RETURNS (Candidates): Of each mention.
     """
-    n = len(mentions.table.documents)
-    hits = find_rows(kb, mentions, search_rows)
-    return collect_candidates(hits, kb.records, n, limit=limit, prior_weight=prior_weight, own=own)
+    settings: Any = {"limit": limit, "prior_weight": prior_weight}
+    if own is not None or not kb.require_vectors().n_empty:
+        n = len(mentions.table.documents)
+        hits = find_rows(kb, mentions, search_rows)
+        return collect_candidates(hits, kb.records, n, own=own, **settings)
+    texts = list(zip(mentions.table.texts.long, mentions.table.texts.written, strict=True))
+    first: dict[tuple[str, str], int] = {}
+    for place, pair in enumerate(texts):
+        first.setdefault(pair, place)
+    places = np.fromiter(first.values(), dtype=np.int64)
+    queries = np.flatnonzero(np.isin(mentions.owners, places))
+    hits = find_rows(kb, take_mentions(mentions, places), search_rows)
+    found = collect_candidates(hits, kb.records, len(places), **settings)
+    found = found._replace(queries=queries[found.queries])
+    runs = np.searchsorted(places, np.fromiter(map(first.__getitem__, texts), dtype=np.int64))
+    starts, lengths = found.offsets[runs], np.diff(found.offsets)[runs]
+    return found.take(places_of(starts, lengths), np.concatenate(([0], np.cumsum(lengths))))
 
 
 def find_rows(kb: "FaissKnowledgeBase", mentions: EncodedMentions, search_rows: int) -> Hits:

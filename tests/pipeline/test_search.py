@@ -16,6 +16,7 @@ from spacy_metric_el.pipeline.search import (
     find_candidates,
     find_rows,
     link_spans,
+    take_mentions,
 )
 
 from ..util import LINKER, VOCABULARY, links, make_doc, make_kb, make_nlp
@@ -28,9 +29,13 @@ SBMA, SEVERE_SBMA, FEVER = (0, 12, 13), (0, 11, 13), (0, 15, 16)
 
 @pytest.fixture
 def linker():
-    """A linker that nothing was learned with; only names that differ much are in its vocabulary."""
+    return fresh_linker()
+
+
+def fresh_linker(**model):
+    """RETURNS (MetricEntityLinker): A linker that nothing was learned with; only names that differ much are in its vocabulary."""
     spacy.util.fix_random_seed(0)
-    nlp = make_nlp()
+    nlp = make_nlp(model=model)
     nlp.add_pipe(DETECTOR, before=LINKER)
     nlp.initialize()
     linker = nlp.get_pipe(LINKER)
@@ -236,3 +241,31 @@ def test_behind_the_ranked_come_those_that_are_not_among_them():
     others = [("B", 0.0), ("C", 0.0), ("A", 0.0), ("D", 0.0)]
     assert add_behind(ranked, others, 3) == [("A", 0.7), ("B", 0.2), ("C", 0.0)]
     assert add_behind([], others, 9) == others
+
+
+def test_mentions_of_the_same_texts_share_their_candidates(monkeypatch):
+    linker = fresh_linker(name_context=False)
+    doc = linker.nlp(f"{TEXT} . Fever , SBMA and fever")
+    spans = [FEVER, SBMA, (0, 17, 18), (0, 19, 20), (0, 21, 22), (0, 15, 16)]
+    encoded = encode_mentions(linker, [doc], spans, [""] * len(spans))
+    assert linker.kb.vectors.n_empty == linker.context_width
+    settings = {"search_rows": 5, "limit": 3, "prior_weight": 0.1}
+    together = find_candidates(linker.kb, encoded, **settings)
+    for i in range(len(spans)):
+        alone = take_mentions(encoded, np.asarray([i]))
+        expected = find_candidates(linker.kb, alone, **settings)
+        run = slice(*together.offsets[i : i + 2])
+        queries = together.queries[run]
+        assert [encoded.texts[q] for q in queries] == [alone.texts[q] for q in expected.queries]
+        for field in set(expected._fields) - {"offsets", "queries"}:
+            theirs, mine = getattr(together, field)[run], getattr(expected, field)
+            np.testing.assert_array_equal(theirs, mine, err_msg=field)
+    asked = []
+    collect = search_module.collect_candidates
+    monkeypatch.setattr(
+        search_module,
+        "collect_candidates",
+        lambda hits, records, n, **kwargs: asked.append(n) or collect(hits, records, n, **kwargs),
+    )
+    find_candidates(linker.kb, encoded, **settings)
+    assert asked == [3]

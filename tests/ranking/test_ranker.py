@@ -8,7 +8,7 @@ from spacy_metric_el.kb.entity import Entity
 from spacy_metric_el.ranking.features import FEATURES
 from spacy_metric_el.ranking.labels import EntityLabels
 from spacy_metric_el.ranking.prototypes import Prototypes
-from spacy_metric_el.ranking.ranker import EVIDENCE, CandidateRanker
+from spacy_metric_el.ranking.ranker import EVIDENCE, LEAST_SHARE, CandidateRanker
 from spacy_metric_el.ranking.scorer import ScorerSettings
 
 from .corpus import WIDTH, Mention, candidates_of, is_right, learn, records_of, table_of
@@ -273,3 +273,41 @@ def test_fitting_to_nothing_changes_nothing(fitted):
 def test_the_second_scorer_sees_what_the_first_does_and_more():
     assert EVIDENCE[: len(FEATURES)] == list(FEATURES)
     assert len(set(EVIDENCE)) == len(EVIDENCE) > len(FEATURES)
+
+
+def test_candidates_that_are_much_less_similar_are_not_judged(fitted):
+    ranker, _ = fitted
+    mentions = told_by_context(seed=1, n_each=1)
+    candidates, channels = candidates_of(mentions, ranker.records)
+    last = candidates.offsets[1:] - 1
+    similarities = candidates.similarities.copy()
+    similarities[last] = 0.99 * LEAST_SHARE * similarities[candidates.offsets[:-1]]
+    candidates = candidates._replace(similarities=similarities)
+    found, p = ranker.rank(candidates, channels, table_of(mentions), top_k=20)
+    assert len(p) == len(candidates.entities)
+    assert np.flatnonzero(p == 0).tolist() == last.tolist()
+    assert found.entities[last].tolist() == candidates.entities[last].tolist()
+    kept = np.delete(np.arange(len(p)), last)
+    offsets = candidates.offsets - np.arange(len(candidates.offsets))
+    fewer = candidates.take(kept, offsets)
+    others, q = ranker.rank(fewer, channels[kept], table_of(mentions), top_k=20)
+    assert q.tolist() == p[kept].tolist()
+    assert others.entities.tolist() == found.entities[kept].tolist()
+
+
+def test_nothing_is_learned_from_what_is_not_judged():
+    mentions = told_by_context(seed=0)
+    records = records_of([*ENTITIES, NOISE], mentions)
+    prototypes, labels, own = learn(mentions, records)
+    candidates, channels = candidates_of(mentions, records, own)
+    last = candidates.offsets[1:] - 1
+    similarities = candidates.similarities.copy()
+    similarities[last] = 0.0
+    candidates = candidates._replace(similarities=similarities)
+    right = is_right(mentions, candidates, records)
+    losses = []
+    for of_last in (False, True):
+        right[last] = of_last
+        ranker = CandidateRanker(records, prototypes, labels, SETTINGS)
+        losses.append(ranker.fit(candidates, channels, table_of(mentions), right, own))
+    assert losses[0] == losses[1]

