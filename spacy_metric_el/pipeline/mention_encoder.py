@@ -13,6 +13,9 @@ from ..model.fingerprint import probe
 from ..model.pooling import pool_spans
 from ..model.upstream import Upstream, find_listener, is_frozen, missing_states
 
+KEPT_MENTIONS = 500_000
+"""Mentions whose states are kept; when there are more it starts over. 1.5 GB of a BERT's."""
+
 
 class MentionEncoder:
     """Encodes mentions through the listener, or past an upstream that does not learn.
@@ -58,6 +61,9 @@ class MentionEncoder:
         keys = [(documents[i], start, end) for i, start, end in X.spans.tolist()]
         unknown = np.asarray([key not in self._states for key in keys], dtype=bool)
         if unknown.any():
+            if len(self._states) > KEPT_MENTIONS:
+                self._states.clear()
+                unknown[:] = True
             states = self._read(X, X.spans[unknown])
             new = [key for key, is_new in zip(keys, unknown, strict=True) if is_new]
             self._states.update(zip(new, states, strict=True))

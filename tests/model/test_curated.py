@@ -131,3 +131,17 @@ def test_frozen_by_the_training_and_by_its_own_setting_teach_the_same(build):
         head = nlp.get_pipe(LINKER).model.get_ref("head")
         weights.append(head.get_ref("projection").get_param("W"))
     np.testing.assert_allclose(*weights, atol=1e-5)
+
+
+def test_the_weights_of_layers_learn_behind_a_transformer_that_does_not(build):
+    nlp = build(WEIGHTED_LISTENER, all_layer_outputs=True)
+    transformer = nlp.get_pipe("transformer")
+    transformer.frozen = True
+    frozen = fingerprint([transformer.model])
+    before = [p.detach().numpy().copy() for p in layer_weights(nlp).parameters()]
+    optimizer = nlp.create_optimizer()
+    for _ in range(3):
+        nlp.update(examples(nlp), sgd=optimizer)
+    after = [p.detach().numpy() for p in layer_weights(nlp).parameters()]
+    assert any(np.abs(x - y).max() > 1e-4 for x, y in zip(before, after, strict=True))
+    assert fingerprint([transformer.model]) == frozen

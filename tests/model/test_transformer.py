@@ -98,3 +98,21 @@ def test_all_tensors_are_float32(bert):
 def test_it_is_no_mixed_precision_that_scales_gradients(pair):
     _, nlp = pair
     assert not uses_mixed_precision([nlp.get_pipe("transformer").model])
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_saved_pipeline_runs_with_the_other_architecture(pair, first, tmp_path):
+    nlp, other = pair[first], pair[1 - first]
+    nlp.to_disk(tmp_path)
+    name = other.config["components"]["transformer"]["model"]["@architectures"]
+    found = spacy.load(tmp_path, config={"components.transformer.model.@architectures": name})
+    np.testing.assert_array_equal(states(found), states(other))
+
+
+def test_mixed_precision_is_known(bert):
+    nlp = spacy.blank("xx")
+    config = transformer_config(bert, architecture=BFLOAT16)
+    config["model"]["mixed_precision"] = True
+    config["model"]["grad_scaler_config"] = {"growth_interval": 7}
+    nlp.add_pipe("transformer", config=config)
+    assert uses_mixed_precision([nlp.get_pipe("transformer").model])

@@ -5,6 +5,7 @@ import pytest
 import spacy
 
 from spacy_metric_el.errors import MetricELError
+from spacy_metric_el.pipeline import mention_encoder
 
 from ..util import CURATED, LINKER, make_example, make_kb, make_nlp
 
@@ -114,3 +115,18 @@ def test_an_upstream_that_is_disabled_is_no_frozen_one(build):
     with nlp.select_pipes(disable="tok2vec"), pytest.raises(MetricELError) as caught:
         nlp.update(examples(nlp), sgd=nlp.create_optimizer())
     assert caught.value.code == "E003"
+
+
+def test_not_all_states_are_kept_forever(build, read, monkeypatch):
+    nlp = build("listener")
+    nlp.get_pipe(LINKER).model.get_ref("head").attrs["name_context"] = False
+    monkeypatch.setattr(mention_encoder, "KEPT_MENTIONS", 2)
+    texts = read(nlp.get_pipe("tok2vec"))
+    first, _, last = examples(nlp)
+    for batch in ([first], [last], [first], [last, first]):
+        step(nlp, batch, "tok2vec")
+    # Two mentions of the last one make three: what comes next starts over.
+    step(nlp, [make_example(nlp, "A fever", ("fever", "C08"))], "tok2vec")
+    step(nlp, [first], "tok2vec")
+    own = [first.reference.text, last.reference.text]
+    assert texts == [*own, "A fever", first.reference.text]

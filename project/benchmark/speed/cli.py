@@ -28,7 +28,8 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the figu
 Kb = Annotated[Path, typer.Argument(help="Folder of the knowledge base")]
 Train = Annotated[Path, typer.Argument(help="PubTator file of the training mentions")]
 FIGURES = Path("metrics/speed")
-NAMES, TRAINING = "names", "training"
+NAMES, TRAINING, PRECISION = "names", "training", "precision"
+OTHERS = (NAMES, TRAINING, PRECISION)
 """Files of figures that are no pipelines."""
 
 HEADER = (
@@ -41,6 +42,7 @@ HEADER = (
     "us a mention",
     "times faster",
 )
+PRECISIONS = ("mentions", "float32, % right", "bfloat16", "% linked alike", "times faster")
 
 
 @app.callback()
@@ -132,6 +134,34 @@ def training_cli(
     msg.good(f"Wrote {output / TRAINING}.json")
 
 
+@app.command("precision")
+def precision_cli(
+    kb: Kb,
+    train: Train,
+    model: Annotated[
+        str, typer.Option(help="Trained pipeline with a transformer; MiniLM and a ranker if empty")
+    ] = "",
+    dev: Annotated[str, typer.Option(help="File to link; dev.pubtator beside TRAIN if empty")] = "",
+    docs: Annotated[int, typer.Option(min=0, help="Documents to link; 0 for all")] = 0,
+    output: Output = FIGURES,
+) -> None:
+    """
+    Link documents with the same transformer in float32 and in bfloat16.
+
+    \b
+    EXAMPLES
+    $ python benchmark/speed_run.py precision kb/bc5cdr corpus/bc5cdr/train.pubtator
+    $ python benchmark/speed_run.py precision kb/bc5cdr corpus/bc5cdr/train.pubtator \\
+        --model training/bc5cdr/model-best
+    """
+    from .precision import measure_precision
+
+    task = Task(kb, train, progress=shows_progress())
+    corpus = read_corpus(task.nlp, find_test(dev, train), limit=docs, abbreviations=False)
+    write_metrics(output / f"{PRECISION}.json", measure_precision(task, corpus, model))
+    msg.good(f"Wrote {output / PRECISION}.json")
+
+
 @app.command("table")
 def table_cli(
     folder: Annotated[Path, typer.Option(help="Folder of the figures")] = FIGURES,
@@ -144,12 +174,13 @@ def table_cli(
     $ python benchmark/speed_run.py table
     """
     found = gather_figures(folder)
-    pipelines = [figures for name, figures in found.items() if name not in (NAMES, TRAINING)]
+    pipelines = [figures for name, figures in found.items() if name not in OTHERS]
     page = MarkdownRenderer()
     for title, header, lines in (
         ("Pipelines with a linker and without", HEADER, [_line(x) for x in pipelines]),
         ("Where linking spends its time, %", ("pipeline", *STAGES), _stage_lines(pipelines)),
         ("Per second", ("what", "ours", "otherwise", "ratio"), _rate_lines(found)),
+        ("The same transformer in both precisions", PRECISIONS, _precision_lines(found)),
     ):
         if not lines:
             continue
@@ -178,6 +209,19 @@ def _rate_lines(found: dict[str, dict[str, Any]]) -> list[list[str]]:
         rates = [x[f"{way}_mentions"] / x[f"{way}_seconds"] for way in ("ours", "published")]
         lines.append(_rates("mentions trained on; the published method's way", *rates))
     return lines
+
+
+def _precision_lines(found: dict[str, dict[str, Any]]) -> list[list[str]]:
+    if not (x := found.get(PRECISION)):
+        return []
+    return [
+        [
+            f"{x['mentions']:,}",
+            *(f"{100 * x[f'{precision}_accuracy']:.2f}" for precision in ("float32", "bfloat16")),
+            f"{100 * x['same']:.2f}",
+            f"{x['float32_seconds'] / x['bfloat16_seconds']:.1f}",
+        ]
+    ]
 
 
 def _rates(what: str, ours: float, other: float) -> list[str]:

@@ -1,15 +1,20 @@
 """What linking adds to pipelines."""
 
+from contextlib import nullcontext
+
 import pytest
 import srsly
 from benchmark.errors import BenchmarkError
 from benchmark.rows.scispacy_linker import ScispacyRow
+from benchmark.speed import encoders as encoders_room
 from benchmark.speed import pipelines as pipelines_room
+from benchmark.speed import precision as precision_room
 from benchmark.speed import stages as stages_room
 from benchmark.speed import training as training_room
 from benchmark.speed.cli import app
 from benchmark.speed.encoders import ENCODERS, encoder_settings
 from benchmark.speed.pipelines import gold_docs, least_seconds, measure_pipeline
+from benchmark.speed.precision import accuracy
 from benchmark.speed.stages import STAGES, measure_stages
 from benchmark.speed.training import measure_steps
 from typer.testing import CliRunner
@@ -142,6 +147,34 @@ def test_rates_are_in_the_table(tmp_path):
     assert "| 45.0 | 90.0 | 0.50 |" in page
     assert "| 300.0 | 10.0 | 30.00 |" in page
     assert "Pipelines" not in page
+
+
+def test_both_precisions_link_the_same_mentions(
+    kb_path, train_path, dev_path, bert, monkeypatch, tmp_path
+):
+    small = {key: value for key, value in SMALL.items() if key.startswith("linker.")}
+    small["paths.transformer"] = str(bert)
+    config = encoders_room.CONFIGS / "minilm.cfg"
+    monkeypatch.setattr(precision_room, "encoder_settings", lambda _: nullcontext((config, small)))
+    command = ["precision", str(kb_path), str(train_path), "--output", str(tmp_path / "speed")]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    figures = srsly.read_json(tmp_path / "speed" / "precision.json")
+    assert figures["mentions"] == 9
+    assert figures["float32_accuracy"] > 0.3
+    assert figures["same"] > 0.8
+    result = CliRunner().invoke(app, ["table", "--folder", str(tmp_path / "speed")])
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "speed.md").read_text("utf8")
+    assert f"| 9 | {100 * figures['float32_accuracy']:.2f} |" in page
+
+
+def test_accuracy_is_of_the_first_concept(dev):
+    right = [((mention.gold or ("none",))[-1:][0], 1.0) for mention in dev.mentions]
+    wrong = ("none", 2.0)
+    assert accuracy(dev, [(pair, wrong) for pair in right]) == 1.0
+    assert accuracy(dev, [(wrong, pair) for pair in right]) == 0.0
+    assert accuracy(dev, [(right[0],), *[()] * (len(right) - 1)]) == 1 / 9
 
 
 @pytest.mark.slow
