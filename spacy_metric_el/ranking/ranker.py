@@ -25,7 +25,8 @@ EVIDENCE = [*FEATURES, *DOCUMENT_FEATURES]
 LEAST_SHARE = 0.6
 """Of the similarity of a mention's nearest candidate. Candidates below it are not judged:
 they are more than half of all, and a scorer that judges them all puts the right one of
-them first for one mention in 2,700 (5,457 of MedMentions dev)."""
+them first for one mention in 2,700 (5,457 of MedMentions dev). It learns from all: one that
+had learned without them was right for 0.3 % fewer mentions."""
 
 
 class MentionTable(NamedTuple):
@@ -159,9 +160,7 @@ class CandidateRanker:
         progress (bool): Whether to show progress bars.
         RETURNS (float): The last loss of the second scorer, in nats a mention.
         """
-        places = _worth_judging(candidates)
-        candidates, is_right = _take(candidates, places), is_right[places]
-        features = self.features(candidates, channels[places], mentions, own)
+        features = self.features(candidates, channels, mentions, own)
         offsets = candidates.offsets
         self.alone.fit(features, offsets, is_right, self.settings, progress=progress)
         evidence = self._lend(features, candidates, mentions)

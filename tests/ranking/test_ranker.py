@@ -293,21 +293,3 @@ def test_candidates_that_are_much_less_similar_are_not_judged(fitted):
     others, q = ranker.rank(fewer, channels[kept], table_of(mentions), top_k=20)
     assert q.tolist() == p[kept].tolist()
     assert others.entities.tolist() == found.entities[kept].tolist()
-
-
-def test_nothing_is_learned_from_what_is_not_judged():
-    mentions = told_by_context(seed=0)
-    records = records_of([*ENTITIES, NOISE], mentions)
-    prototypes, labels, own = learn(mentions, records)
-    candidates, channels = candidates_of(mentions, records, own)
-    last = candidates.offsets[1:] - 1
-    similarities = candidates.similarities.copy()
-    similarities[last] = 0.0
-    candidates = candidates._replace(similarities=similarities)
-    right = is_right(mentions, candidates, records)
-    losses = []
-    for of_last in (False, True):
-        right[last] = of_last
-        ranker = CandidateRanker(records, prototypes, labels, SETTINGS)
-        losses.append(ranker.fit(candidates, channels, table_of(mentions), right, own))
-    assert losses[0] == losses[1]
