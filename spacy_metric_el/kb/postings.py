@@ -6,13 +6,16 @@ each n-gram; those that share the most are then compared as vectors. Pairs of ne
 words and whole names count as n-grams, too.
 """
 
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
+from tqdm import tqdm
 
 from ..names import normalise_name
 from ..ngrams import hash_ngrams
@@ -31,6 +34,9 @@ BUDGET = 3_000
 
 BLOCK = 65_536
 """Texts that are taken apart together."""
+
+PARTS = 32
+"""Files that pairs of n-grams and rows wait in: what is sorted at a time is a 32nd of them."""
 
 TEXTS = 16
 """Texts whose rows are gathered together: what fits into a cache."""
@@ -57,38 +63,61 @@ class Postings(NamedTuple):
 
 
 def build_postings(
-    texts_of: Callable[[np.ndarray], Sequence[str]], n_rows: int, folder: Path | None = None
+    texts_of: Callable[[np.ndarray], Sequence[str]],
+    n_rows: int,
+    folder: Path | None = None,
+    *,
+    progress: bool = False,
 ) -> Postings:
-    """List the rows of each n-gram, in two passes over the texts.
+    """List the rows of each n-gram.
+
+    The pairs of n-grams and rows wait in files, a file for a range of n-grams, and are
+    sorted one file after the other: 8 bytes a pair, some 45 pairs a name.
 
     texts_of (Callable[[np.ndarray], Sequence[str]]): Returns the texts of rows, (n,) int64.
     n_rows (int): Number of rows.
-    folder (Path | None): Where long lists grow in a file; see `scratch_array`.
+    folder (Path | None): Where the files grow, which have no names; see `scratch_array`.
+    progress (bool): Whether to show a progress bar, where there are many rows.
     RETURNS (Postings): The lists.
     RAISES (OSError): If the disk has no room for them.
     """
     frequencies = np.zeros(N_BUCKETS, dtype=np.int64)
     sizes = np.zeros(n_rows, dtype=np.int32)
-    for block in _blocks(np.arange(n_rows)):
-        owners, ngrams = _distinct_ngrams(texts_of(block))
-        frequencies += np.bincount(ngrams, minlength=N_BUCKETS)
-        sizes[block] = np.bincount(owners, minlength=len(block))
-    offsets = np.concatenate(([0], np.cumsum(np.minimum(frequencies, LONGEST))))
-    weights = (1.0 + np.log((1.0 + n_rows) / (1.0 + frequencies))).astype(np.float32)
-    norms = np.zeros(n_rows, dtype=np.float32)
-    rows = scratch_array((int(offsets[-1]),), np.int32, folder)
-    filled = np.zeros(N_BUCKETS, dtype=np.int64)
-    for block in _blocks(np.argsort(sizes, kind="stable")):
-        owners, ngrams = _distinct_ngrams(texts_of(block))
-        norms[block] = np.sqrt(np.bincount(owners, weights[ngrams], minlength=len(block)))
-        order = np.argsort(ngrams, kind="stable")
-        owners, ngrams = owners[order], ngrams[order]
-        found, starts, counts = np.unique(ngrams, return_index=True, return_counts=True)
-        places = filled[ngrams] + np.arange(len(ngrams)) - np.repeat(starts, counts)
-        kept = places < LONGEST
-        rows[offsets[ngrams[kept]] + places[kept]] = block[owners[kept]]
-        filled[found] += counts
-    return Postings(offsets, rows, weights, norms)
+    bounds = np.linspace(0, N_BUCKETS, PARTS + 1).astype(np.int64)
+    hidden = None if progress and n_rows > BLOCK else True
+    with (
+        ExitStack() as stack,
+        tqdm(total=n_rows, desc="Listing n-grams", unit=" names", disable=hidden) as bar,
+    ):
+        files = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in range(PARTS)]
+        for start in range(0, n_rows, BLOCK):
+            block = np.arange(start, min(start + BLOCK, n_rows))
+            owners, ngrams = _distinct_ngrams(texts_of(block))
+            frequencies += np.bincount(ngrams, minlength=N_BUCKETS)
+            sizes[block] = np.bincount(owners, minlength=len(block))
+            pairs = (ngrams << ROW_BITS) | (owners + start)
+            part_of = np.searchsorted(bounds, ngrams, side="right") - 1
+            for part, file in enumerate(files):
+                file.write(pairs[part_of == part])
+            bar.update(len(block))
+        offsets = np.concatenate(([0], np.cumsum(np.minimum(frequencies, LONGEST))))
+        weights = (1.0 + np.log((1.0 + n_rows) / (1.0 + frequencies))).astype(np.float32)
+        rows = scratch_array((int(offsets[-1]),), np.int32, folder)
+        squares = np.zeros(n_rows)
+        by_size = np.argsort(sizes, kind="stable")
+        rank = np.empty(n_rows, dtype=np.int64)
+        rank[by_size] = np.arange(n_rows)
+        for file, (first, last) in zip(files, pairwise(bounds), strict=True):
+            file.seek(0)
+            pairs = np.frombuffer(file.read(), dtype=np.int64)
+            ngrams, owners = pairs >> ROW_BITS, pairs & ((1 << ROW_BITS) - 1)
+            squares += np.bincount(owners, weights[ngrams], minlength=n_rows)
+            ordered = np.sort((ngrams << ROW_BITS) | rank[owners])
+            starts = np.cumsum(frequencies[first:last]) - frequencies[first:last]
+            kept = np.minimum(frequencies[first:last], LONGEST)
+            shortest = ordered[places_of(starts, kept)] & ((1 << ROW_BITS) - 1)
+            rows[offsets[first] : offsets[last]] = by_size[shortest]
+    return Postings(offsets, rows, weights, np.sqrt(squares).astype(np.float32))
 
 
 def gather_rows(
@@ -209,10 +238,6 @@ def _phrases(name: str) -> set[str]:
     if not words:
         return set()
     return {name, *(f"{first} {second}" for first, second in pairwise(words))}
-
-
-def _blocks(rows: np.ndarray) -> list[np.ndarray]:
-    return [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
 
 
 def _file_name(field: str) -> str:

@@ -168,6 +168,7 @@ def make_row_vectors(
     texts_of: Callable[[np.ndarray], Sequence[str]] | None = None,
     postings: Postings | None = None,
     work_folder: Path | None = None,
+    progress: bool = False,
 ) -> RowVectors:
     """Index the vectors of rows.
 
@@ -181,6 +182,7 @@ def make_row_vectors(
     texts_of (Callable | None): Returns the texts of rows, (n,) int64, for postings.
     postings (Postings | None): Those of the same texts, if they have been made before.
     work_folder (Path | None): Where long postings may wait; see `scratch_array`.
+    progress (bool): Whether to show a progress bar while postings are made.
     RETURNS (RowVectors): The index with its rows.
     RAISES (MetricELError): E141 for a factory string that FAISS cannot use here.
     """
@@ -190,7 +192,7 @@ def make_row_vectors(
     if not plan.has_postings:
         postings = None
     elif postings is None and texts_of is not None:
-        postings = build_postings(texts_of, len(vectors), work_folder)
+        postings = build_postings(texts_of, len(vectors), work_folder, progress=progress)
     kinds, refs = kinds.astype(np.uint8), refs.astype(np.int32)
     return RowVectors(index, kinds, refs, fingerprint, n_empty, plan.factory, postings)
 

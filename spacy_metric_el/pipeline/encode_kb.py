@@ -108,6 +108,7 @@ def encode_kb(
         texts_of=lambda some: row_texts(records, kinds[some], refs[some]),
         postings=_postings_of(kb.vectors, kinds, refs),
         work_folder=folder,
+        progress=progress,
     )
 
 
