@@ -5,6 +5,7 @@ import pytest
 import srsly
 
 from spacy_metric_el.kb.entity import Entity
+from spacy_metric_el.ranking import ranker as ranker_module
 from spacy_metric_el.ranking.features import FEATURES
 from spacy_metric_el.ranking.labels import EntityLabels
 from spacy_metric_el.ranking.prototypes import Prototypes
@@ -275,8 +276,9 @@ def test_the_second_scorer_sees_what_the_first_does_and_more():
     assert len(set(EVIDENCE)) == len(EVIDENCE) > len(FEATURES)
 
 
-def test_candidates_that_are_much_less_similar_are_not_judged(fitted):
+def test_candidates_that_are_late_and_much_less_similar_are_not_judged(fitted, monkeypatch):
     ranker, _ = fitted
+    monkeypatch.setattr(ranker_module, "JUDGED", 1)
     mentions = told_by_context(seed=1, n_each=1)
     candidates, channels = candidates_of(mentions, ranker.records)
     last = candidates.offsets[1:] - 1
@@ -293,3 +295,6 @@ def test_candidates_that_are_much_less_similar_are_not_judged(fitted):
     others, q = ranker.rank(fewer, channels[kept], table_of(mentions), top_k=20)
     assert q.tolist() == p[kept].tolist()
     assert others.entities.tolist() == found.entities[kept].tolist()
+    monkeypatch.setattr(ranker_module, "JUDGED", 2)
+    assert (np.diff(candidates.offsets) == 2).all()
+    assert (ranker.rank(candidates, channels, table_of(mentions), top_k=20)[1] > 0).all()
