@@ -87,7 +87,9 @@ def build_postings(
     hidden = None if progress and n_rows > BLOCK else True
     with (
         ExitStack() as stack,
-        tqdm(total=n_rows, desc="Listing n-grams", unit=" names", disable=hidden) as bar,
+        tqdm(
+            total=n_rows, desc="Listing n-grams", unit=" names", disable=hidden, leave=False
+        ) as bar,
     ):
         files = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in range(PARTS)]
         for start in range(0, n_rows, BLOCK):
@@ -139,13 +141,28 @@ def gather_rows(
         part = texts[start : start + TEXTS]
         offsets, rows, scores = _score_rows(postings, part)
         for first, last in pairwise(offsets.tolist()):
-            best = slice(first, last)
-            kept = rows[best]
-            if last - first > limit:
-                kept = kept[_best(scores[best], limit)]
+            kept = first + best_places(scores[first:last], limit)
             lengths.append(np.asarray([len(kept)]))
-            found.append(kept)
+            found.append(rows[kept])
     return np.cumsum(np.concatenate(lengths)), np.concatenate(found)
+
+
+def best_places(scores: np.ndarray, limit: int) -> np.ndarray:
+    """Find the highest scores.
+
+    scores (np.ndarray): (n,) without NaN.
+    limit (int): Places at most; 1 or more.
+    RETURNS (np.ndarray): int64, the places of the highest scores, rising; of equals the first.
+    """
+    if len(scores) <= limit:
+        return np.arange(len(scores))
+    least = np.partition(scores, len(scores) - limit)[len(scores) - limit]
+    best = np.flatnonzero(scores >= least)
+    if len(best) == limit:
+        return best
+    above = scores > least
+    equal = np.flatnonzero(scores == least)[: limit - int(above.sum())]
+    return np.sort(np.concatenate((np.flatnonzero(above), equal)))
 
 
 def write_postings(postings: Postings, folder: Path) -> None:
@@ -201,17 +218,6 @@ def _score_rows(postings: Postings, texts: Sequence[str]) -> tuple[np.ndarray, .
     rows = pairs & ((1 << ROW_BITS) - 1)
     offsets = np.searchsorted(pairs, np.arange(len(texts) + 1) << ROW_BITS)
     return offsets, rows, sums.astype(np.float32) / postings.norms[rows]
-
-
-def _best(scores: np.ndarray, limit: int) -> np.ndarray:
-    """RETURNS (np.ndarray): The places of the highest scores, rising; of equals the first."""
-    least = np.partition(scores, len(scores) - limit)[len(scores) - limit]
-    best = np.flatnonzero(scores >= least)
-    if len(best) == limit:
-        return best
-    above = scores > least
-    equal = np.flatnonzero(scores == least)[: limit - int(above.sum())]
-    return np.sort(np.concatenate((np.flatnonzero(above), equal)))
 
 
 def _distinct_ngrams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

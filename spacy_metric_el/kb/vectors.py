@@ -24,7 +24,14 @@ from .index import (
     set_search,
     write_index,
 )
-from .postings import Postings, build_postings, gather_rows, read_postings, write_postings
+from .postings import (
+    Postings,
+    best_places,
+    build_postings,
+    gather_rows,
+    read_postings,
+    write_postings,
+)
 from .ranking import ENTITY_ROW, NAME_ROW
 from .storage import MANIFEST, read_manifest, write_manifest
 
@@ -114,7 +121,8 @@ class RowVectors:
             if not len(sharing):
                 continue
             products = self._eight_bit_rows.compare(sharing, query)
-            best = _first(products, k)
+            best = best_places(products, k)
+            best = best[np.argsort(-products[best], kind="stable")]
             similarities[i, : len(best)] = products[best]
             found[i, : len(best)] = sharing[best]
         return similarities, found
@@ -134,14 +142,6 @@ class RowVectors:
     def counts(self) -> dict[str, int]:
         """RETURNS (dict[str, int]): Number of rows of each kind."""
         return {name: int((self.kinds == kind).sum()) for kind, name in KIND_NAMES.items()}
-
-
-def _first(values: np.ndarray, k: int) -> np.ndarray:
-    """RETURNS (np.ndarray): The places of the k highest values, the highest first, of equals the first."""
-    places = np.arange(len(values))
-    if k < len(values):
-        places = np.flatnonzero(values >= np.partition(values, len(values) - k)[len(values) - k])
-    return places[np.argsort(-values[places], kind="stable")][:k]
 
 
 def find_rows(vectors: RowVectors, kinds: np.ndarray, refs: np.ndarray) -> np.ndarray:

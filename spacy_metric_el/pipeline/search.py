@@ -22,7 +22,7 @@ DECODED = 8_192
 """Rows that are decoded together: what fits into a cache, nearly."""
 
 RANKED_CANDIDATES = 32
-"""Candidates of a mention that the ranker looks at, however many are asked for. More are
+"""Candidates of a mention that the ranker is given, however many are asked for. More are
 found by similarity alone, and stand behind them with probability 0."""
 
 Spans = Sequence[tuple[int, int, int]]
@@ -85,9 +85,14 @@ def encode_mentions(
     return EncodedMentions(table, vectors, owners, is_written, is_long, texts)
 
 
+def queries_of(mentions: EncodedMentions, places: np.ndarray) -> np.ndarray:
+    """RETURNS (np.ndarray): (k,) int64, the queries of some of the mentions."""
+    return np.flatnonzero(np.isin(mentions.owners, places))
+
+
 def take_mentions(mentions: EncodedMentions, places: np.ndarray) -> EncodedMentions:
     """RETURNS (EncodedMentions): Some of the mentions, at ascending places, with their queries."""
-    queries = np.flatnonzero(np.isin(mentions.owners, places))
+    queries = queries_of(mentions, places)
     return EncodedMentions(
         mentions.table.take(places),
         mentions.vectors[queries],
@@ -192,7 +197,7 @@ def find_candidates(
     for place, pair in enumerate(texts):
         first.setdefault(pair, place)
     places = np.fromiter(first.values(), dtype=np.int64)
-    queries = np.flatnonzero(np.isin(mentions.owners, places))
+    queries = queries_of(mentions, places)
     hits = find_rows(kb, take_mentions(mentions, places), search_rows)
     found = collect_candidates(hits, kb.records, len(places), **settings)
     found = found._replace(queries=queries[found.queries])

@@ -22,10 +22,12 @@ from .scorer import ScorerSettings, make_scorer
 EVIDENCE = [*FEATURES, *DOCUMENT_FEATURES]
 """What the second scorer sees; a saved ranker fits only the version that has the same."""
 
-JUDGED, LEAST_SHARE = 12, 0.7
-"""Candidates of a mention that are judged in any case, and the similarity, as a share of the
-nearest candidate's, from which others are. It is half of them: to judge all is right for
-0.1 % more mentions of MedMentions dev, and takes twice as long."""
+JUDGED = 12
+"""Candidates of a mention that are judged in any case. With `LEAST_SHARE` it is half of all:
+to judge all is right for 0.1 % more mentions of MedMentions dev, and takes twice as long."""
+
+LEAST_SHARE = 0.7
+"""Of the similarity of the nearest candidate: others that reach it are judged, too."""
 
 
 class MentionTable(NamedTuple):
@@ -134,7 +136,7 @@ class CandidateRanker:
         features = self.features(judged, channels[places], mentions)
         evidence = self._lend(features, judged, mentions)
         # Below all probabilities, and in the order that they came in.
-        scores = candidates.base - np.float32(2.0)
+        scores = -1.0 - _place_in_run(candidates).astype(np.float32)
         scores[places] = self.together.probabilities(evidence, judged.offsets)
         order, offsets = sort_runs(candidates, scores, top_k)
         return candidates.take(order, offsets), np.maximum(scores[order], 0.0)
@@ -159,6 +161,7 @@ class CandidateRanker:
         progress (bool): Whether to show progress bars.
         RETURNS (float): The last loss of the second scorer, in nats a mention.
         """
+        # From all candidates: one that had learned from near ones alone was less often right.
         features = self.features(candidates, channels, mentions, own)
         offsets = candidates.offsets
         self.alone.fit(features, offsets, is_right, self.settings, progress=progress)
@@ -227,11 +230,15 @@ class CandidateRanker:
 
 def _worth_judging(candidates: Candidates) -> np.ndarray:
     """RETURNS (np.ndarray): The places of the first candidates of each mention, and of others that are not much less similar than the nearest."""
-    lengths = np.diff(candidates.offsets)
-    place_in_run = np.arange(len(candidates.entities)) - np.repeat(candidates.offsets[:-1], lengths)
     best = segment_max(candidates.similarities, candidates.offsets, 0.0)
-    least = np.repeat(np.float32(LEAST_SHARE) * best, lengths)
-    return np.flatnonzero((place_in_run < JUDGED) | (candidates.similarities >= least))
+    least = np.repeat(np.float32(LEAST_SHARE) * best, np.diff(candidates.offsets))
+    is_near = candidates.similarities >= least
+    return np.flatnonzero((_place_in_run(candidates) < JUDGED) | is_near)
+
+
+def _place_in_run(candidates: Candidates) -> np.ndarray:
+    starts = np.repeat(candidates.offsets[:-1], np.diff(candidates.offsets))
+    return np.arange(len(candidates.entities)) - starts
 
 
 def _take(candidates: Candidates, places: np.ndarray) -> Candidates:

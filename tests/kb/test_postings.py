@@ -1,3 +1,4 @@
+import sys
 from collections import Counter
 from math import log, sqrt
 
@@ -5,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tqdm import tqdm
 
 import spacy_metric_el.kb.postings as postings_module
 from spacy_metric_el.kb.postings import (
+    best_places,
     build_postings,
     gather_rows,
     read_postings,
@@ -148,3 +151,25 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path, field):
     write_postings(postings._replace(**{field: getattr(postings, field)[:-1]}), tmp_path)
     with pytest.raises(ValueError, match="n-grams"):
         read_postings(tmp_path)
+
+
+@given(st.lists(st.integers(-3, 3), max_size=40), st.integers(1, 42))
+def test_best_places_are_those_of_a_stable_sort(scores, limit):
+    values = np.asarray(scores, dtype=np.float32)
+    expected = np.sort(np.argsort(-values, kind="stable")[:limit])
+    np.testing.assert_array_equal(best_places(values, limit), expected)
+
+
+def test_a_bar_is_shown_where_there_are_many_names(monkeypatch, capsys):
+    build_postings(lambda rows: [NAMES[i] for i in rows], len(NAMES), progress=True)
+    monkeypatch.setattr(postings_module, "BLOCK", 3)
+    monkeypatch.setattr(postings_module, "tqdm", lambda **how: tqdm(**{**how, **shown(how)}))
+    build_postings(lambda rows: [NAMES[i] for i in rows], len(NAMES))
+    assert capsys.readouterr().err == ""
+    build_postings(lambda rows: [NAMES[i] for i in rows], len(NAMES), progress=True)
+    assert f"{len(NAMES)}/{len(NAMES)}" in capsys.readouterr().err
+
+
+def shown(how):
+    """RETURNS (dict): Settings of a bar as on a terminal, where None stands for "if it is one"."""
+    return {"disable": how["disable"] is True, "leave": True, "file": sys.stderr}

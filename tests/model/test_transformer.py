@@ -115,4 +115,6 @@ def test_mixed_precision_is_known(bert):
     config["model"]["mixed_precision"] = True
     config["model"]["grad_scaler_config"] = {"growth_interval": 7}
     nlp.add_pipe("transformer", config=config)
-    assert uses_mixed_precision([nlp.get_pipe("transformer").model])
+    model = nlp.get_pipe("transformer").model
+    assert uses_mixed_precision([model])
+    assert model.layers[0].shims[0]._grad_scaler._growth_interval == 7

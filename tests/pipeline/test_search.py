@@ -18,8 +18,10 @@ from spacy_metric_el.pipeline.search import (
     link_spans,
     take_mentions,
 )
+from spacy_metric_el.ranking.candidates import OwnUsage
+from spacy_metric_el.ranking.counts import count_pairs
 
-from ..util import LINKER, VOCABULARY, links, make_doc, make_kb, make_nlp
+from ..util import LINKER, VOCABULARY, links, make_doc, make_example, make_kb, make_nlp
 from .namesakes import by_context, by_document, candidates, counted_kb, fitted, ready
 
 DETECTOR = "scispacy_abbreviation_detector"
@@ -269,3 +271,31 @@ def test_mentions_of_the_same_texts_share_their_candidates(monkeypatch):
     )
     find_candidates(linker.kb, encoded, **settings)
     assert asked == [3]
+
+
+def test_training_mentions_do_not_share_what_their_documents_gave():
+    linker = fresh_linker(name_context=False)
+    kb = counted_kb([make_example(linker.nlp, "a fever", ("fever", "C08"))])
+    linker.set_kb(kb)
+    linker.refresh_vectors()
+    assert kb.vectors.n_empty == linker.context_width
+    docs = [linker.nlp("a fever"), linker.nlp("a fever")]
+    encoded = encode_mentions(linker, docs, [(0, 1, 2), (1, 1, 2)], ["", ""])
+    n_links, n_entities = len(kb.records.name_entities), kb.records.n_entities
+    # The first document gave the knowledge base all that it has of every link.
+    links, counts = np.arange(n_links), kb.records.name_counts
+    documents = np.zeros(counts.sum(), dtype=np.int64)
+    own = OwnUsage(
+        encoded.table.documents,
+        count_pairs(documents, np.repeat(links, counts), n_links),
+        count_pairs(documents[:0], links[:0], n_entities),
+    )
+    settings = {"limit": 5, "prior_weight": 0.1, "own": own}
+    found = find_candidates(kb, encoded, search_rows=5, **settings)
+    hits = find_rows(kb, encoded, 5)
+    expected = search_module.collect_candidates(hits, kb.records, 2, **settings)
+    for field in found._fields:
+        np.testing.assert_array_equal(getattr(found, field), getattr(expected, field))
+    first, second = (found.link_counts[slice(*found.offsets[i : i + 2])] for i in (0, 1))
+    assert not first.any()
+    assert second.any()

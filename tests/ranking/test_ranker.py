@@ -9,7 +9,12 @@ from spacy_metric_el.ranking import ranker as ranker_module
 from spacy_metric_el.ranking.features import FEATURES
 from spacy_metric_el.ranking.labels import EntityLabels
 from spacy_metric_el.ranking.prototypes import Prototypes
-from spacy_metric_el.ranking.ranker import EVIDENCE, LEAST_SHARE, CandidateRanker
+from spacy_metric_el.ranking.ranker import (
+    EVIDENCE,
+    LEAST_SHARE,
+    CandidateRanker,
+    _worth_judging,
+)
 from spacy_metric_el.ranking.scorer import ScorerSettings
 
 from .corpus import WIDTH, Mention, candidates_of, is_right, learn, records_of, table_of
@@ -285,6 +290,7 @@ def test_candidates_that_are_late_and_much_less_similar_are_not_judged(fitted, m
     similarities = candidates.similarities.copy()
     similarities[last] = 0.99 * LEAST_SHARE * similarities[candidates.offsets[:-1]]
     candidates = candidates._replace(similarities=similarities)
+    channels = np.random.default_rng(0).random(channels.shape, dtype=np.float32)
     found, p = ranker.rank(candidates, channels, table_of(mentions), top_k=20)
     assert len(p) == len(candidates.entities)
     assert np.flatnonzero(p == 0).tolist() == last.tolist()
@@ -298,3 +304,37 @@ def test_candidates_that_are_late_and_much_less_similar_are_not_judged(fitted, m
     monkeypatch.setattr(ranker_module, "JUDGED", 2)
     assert (np.diff(candidates.offsets) == 2).all()
     assert (ranker.rank(candidates, channels, table_of(mentions), top_k=20)[1] > 0).all()
+
+
+def test_first_and_near_candidates_are_judged(fitted, monkeypatch):
+    ranker, _ = fitted
+    candidates, _ = candidates_of(told_by_context(seed=1, n_each=1), ranker.records)
+    assert (np.diff(candidates.offsets) == 2).all()
+    similarities = candidates.similarities.copy()
+    starts, lasts = candidates.offsets[:-1], candidates.offsets[1:] - 1
+    similarities[lasts] = np.float32(LEAST_SHARE) * similarities[starts]
+    similarities[lasts[0]] *= np.float32(0.999)
+    candidates = candidates._replace(similarities=similarities)
+    monkeypatch.setattr(ranker_module, "JUDGED", 1)
+    assert _worth_judging(candidates).tolist() == [0, *range(2, len(similarities))]
+    monkeypatch.setattr(ranker_module, "JUDGED", 2)
+    assert len(_worth_judging(candidates)) == len(similarities)
+
+
+def test_what_is_not_judged_stays_in_order(fitted, monkeypatch):
+    ranker, _ = fitted
+    mentions = told_by_context(seed=1, n_each=1)[:1]
+    candidates, channels = candidates_of(mentions, ranker.records)
+    # The same pair three times more, by entities whose numbers fall.
+    pairs = np.asarray([0, 1, 1, 1, 1])
+    candidates = candidates.take(pairs, np.asarray([0, 5]))
+    candidates = candidates._replace(
+        entities=np.asarray([0, 9, 8, 7, 6], dtype=np.int32),
+        base=np.float32([0.9, 0.5, 0.05000001, 0.05, 0.05]),
+        similarities=np.float32([0.9, 0.1, 0.1, 0.1, 0.1]),
+    )
+    monkeypatch.setattr(ranker_module, "JUDGED", 1)
+    found, p = ranker.rank(candidates, channels[pairs], table_of(mentions), top_k=9)
+    assert found.entities.tolist() == [0, 9, 8, 7, 6]
+    assert p[0] > 0
+    assert p[1:].tolist() == [0, 0, 0, 0]

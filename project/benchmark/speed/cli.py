@@ -121,7 +121,8 @@ def training_cli(
 ) -> None:
     """
     Take training steps with MiniLM: those of configs/minilm.cfg, and those of the
-    published method, which encodes each mention and its 64 candidates anew.
+    published method, which encodes each mention by itself, and 64 candidates of each
+    entity of a document anew.
 
     \b
     EXAMPLES
@@ -193,7 +194,8 @@ def table_cli(
 def _stage_lines(pipelines: list[dict[str, Any]]) -> list[list[str]]:
     lines = []
     for figures in pipelines:
-        stages = figures["stages"]
+        if not (stages := figures.get("stages")):
+            continue
         whole = sum(stages.values())
         shares = [f"{100 * stages[stage] / whole:.0f}" for stage in STAGES]
         lines.append([figures["encoder"], *shares])

@@ -43,6 +43,7 @@ def encoder_settings(encoder: str) -> Iterator[tuple[Path, dict[str, Any]]]:
         if encoder == "hash-embed-cnn":
             yield CONFIGS / "cnn.cfg", {}
         elif encoder.startswith("minilm"):
+            find_model()
             yield CONFIGS / "minilm.cfg", overrides
         else:
             write_random_bert(Path(folder))

@@ -9,6 +9,8 @@ import torch
 from spacy.training.initialize import init_nlp
 from spacy.util import registry, resolve_dot_names
 
+from spacy_metric_el.learning.gold import gold_mentions
+
 from ..rows.ours import ConfiguredRow
 from ..rows.published.candidates import CandidateIndex
 from ..rows.published.clusters import LearnedRadius
@@ -27,8 +29,9 @@ Step = Callable[[], int]
 def measure_training(task: Task, *, seconds: float) -> dict[str, Any]:
     """Take training steps with MiniLM in both ways, in float32, on one thread.
 
-    The published method encodes each mention in its sentence, and the 64 candidates of
-    each anew; here an entity that is a candidate of several units of a step is encoded once.
+    The published method encodes each mention in its sentence, and anew the 64 candidates
+    of one mention of each unit, which are the mentions of an entity in a document; an
+    entity that is a candidate of several units of a step is encoded once.
 
     task (Task): Knowledge base and training corpus.
     seconds (float): That each of them may take, after a first step; the step that is
@@ -64,16 +67,21 @@ def measure_steps(steps: Iterator[int], seconds: float) -> dict[str, Any]:
 
 
 def our_steps(task: Task) -> Iterator[int]:
-    """YIELDS (int): Mentions of the step of `configs/minilm.cfg` that was just taken."""
+    """YIELDS (int): Mentions of the step of `configs/minilm.cfg` that was just taken: those that it learns from."""
     with encoder_settings("minilm") as (path, overrides):
-        config, _ = ConfiguredRow(path, "trained", overrides=overrides).configure(task)
-        nlp = init_nlp(config)
+        row = ConfiguredRow(path, "trained", overrides=overrides)
+        config, _ = row.configure(task)
+        row.take(init_nlp(config), path)
+    nlp, records = row.nlp, row.linker.kb.records
     training = registry.resolve(config.interpolate()["training"])
     (corpus,) = resolve_dot_names(nlp.config.interpolate(), [training["train_corpus"]])
+    optimizer = training["optimizer"]
     while True:
         for batch in training["batcher"](corpus(nlp)):
-            nlp.update(batch, drop=training["dropout"], sgd=training["optimizer"])
-            yield sum(len(example.reference.ents) for example in batch)
+            nlp.update(batch, drop=training["dropout"], sgd=optimizer)
+            optimizer.step_schedules()
+            gold = [mention for example in batch for mention in gold_mentions(example)]
+            yield sum(bool(records.entity_indices(mention.concept_ids)) for mention in gold)
 
 
 def published_steps(task: Task) -> Iterator[int]:
