@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import faiss
@@ -45,6 +45,18 @@ COMPARED = 8
 KIND_NAMES = {NAME_ROW: "name", ENTITY_ROW: "entity"}
 
 
+class NgramFit(NamedTuple):
+    """What an encoder that nothing was learned with was fitted to, so that it need not be
+    counted again whenever a fresh one opens the vocabulary.
+
+    start (str): Fingerprint of the surface channel before it was fitted.
+    weights (np.ndarray): (rows,) float32, of its n-grams, from the names' frequencies.
+    """
+
+    start: str
+    weights: np.ndarray
+
+
 @dataclass(frozen=True)
 class RowVectors:
     """Indexed vectors and what each row stands for.
@@ -57,6 +69,7 @@ class RowVectors:
         index: the context channel, where names have none.
     factory (str): FAISS factory string of the index.
     postings (Postings | None): Say which rows a text is compared with; all, if None.
+    fit (NgramFit | None): Where the encoder was fitted to this vocabulary, and no more.
     """
 
     index: faiss.Index
@@ -66,6 +79,7 @@ class RowVectors:
     n_empty: int = 0
     factory: str = ""
     postings: Postings | None = None
+    fit: NgramFit | None = None
 
     @property
     def width(self) -> int:
@@ -207,9 +221,13 @@ def write_vectors(vectors: RowVectors, folder: Path) -> None:
         write_index(vectors.index, fresh)
         if vectors.postings is not None:
             write_postings(vectors.postings, fresh)
-        np.savez(fresh / ROWS_FILE, kinds=vectors.kinds, refs=vectors.refs)
+        arrays = {"kinds": vectors.kinds, "refs": vectors.refs}
+        if vectors.fit is not None:
+            arrays["ngram_weights"] = vectors.fit.weights
+        np.savez(fresh / ROWS_FILE, **arrays)  # type: ignore[arg-type]
         content = {
             "fingerprint": vectors.fingerprint,
+            "fitted_from": vectors.fit.start if vectors.fit is not None else None,
             "width": vectors.width,
             "rows": vectors.counts(),
             "factory": vectors.factory,
@@ -235,6 +253,8 @@ def read_vectors(folder: Path) -> RowVectors | None:
         # np.load leaves a file open that it opened itself and cannot read.
         with (folder / ROWS_FILE).open("rb") as file, np.load(file, allow_pickle=False) as rows:
             kinds, refs = rows["kinds"], rows["refs"]
+            start = manifest.get("fitted_from")
+            fit = NgramFit(start, rows["ngram_weights"]) if start else None
     except (RuntimeError, MemoryError, ValueError, KeyError, TypeError, OSError, BadZipFile) as err:
         raise MetricELError(Errors.E135.format(path=folder, reason=err)) from err
     if not len(kinds) == len(refs) == index.ntotal:
@@ -248,7 +268,7 @@ def read_vectors(folder: Path) -> RowVectors | None:
         reason = f"vectors of {index.d} columns instead of {manifest['width']}"
         raise MetricELError(Errors.E135.format(path=folder, reason=reason))
     fingerprint, factory = manifest["fingerprint"], manifest["factory"]
-    return RowVectors(index, kinds, refs, fingerprint, n_empty, factory, postings)
+    return RowVectors(index, kinds, refs, fingerprint, n_empty, factory, postings, fit)
 
 
 def _apply(search: dict[str, Any], index: faiss.Index) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -31,7 +32,13 @@ CONTEXT_CHARACTERS = 160
 """Of an entity's other names and definition, this much follows its name."""
 
 
-def fit_channels(encoder: NameEncoder, kb: FaissKnowledgeBase, *, seed: int) -> None:
+def fit_channels(
+    encoder: NameEncoder,
+    kb: FaissKnowledgeBase,
+    *,
+    seed: int,
+    ngram_weights: np.ndarray | None = None,
+) -> None:
     """Fit a fresh encoder to a vocabulary, without any training.
 
     The n-grams get weights from their document frequencies, and the projection of
@@ -40,14 +47,21 @@ def fit_channels(encoder: NameEncoder, kb: FaissKnowledgeBase, *, seed: int) -> 
     encoder (NameEncoder): Over an initialized model.
     kb (FaissKnowledgeBase): The vocabulary.
     seed (int): Draws the sample of names.
+    ngram_weights (np.ndarray | None): (rows,) float32 weights of n-grams that the same
+        encoder was given before for this vocabulary; they are not counted again.
     """
-    head = encoder.model.get_ref("head")
-    names = kb.records.name_texts()
-    fit_weights(head.get_ref("surface"), names)
+    head, records = encoder.model.get_ref("head"), kb.records
+    surface = head.get_ref("surface")
+    if ngram_weights is None:
+        fit_weights(surface, records.name_texts())
+    else:
+        weights: Any = ngram_weights
+        surface.set_param("w", surface.ops.asarray1f(weights))
     rng = np.random.default_rng(seed)
-    sample = np.sort(rng.permutation(len(names))[:FIT_SAMPLE])
+    sample = np.sort(rng.permutation(records.n_names)[:FIT_SAMPLE])
     if len(sample) > 1:
-        fit_projection(head, encoder.pool([NameText(names[i]) for i in sample]))
+        names = records.names["name"].take(sample).to_pylist()
+        fit_projection(head, encoder.pool([NameText(name) for name in names]))
 
 
 def encode_kb(

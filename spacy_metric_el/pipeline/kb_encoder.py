@@ -7,6 +7,7 @@ weights have moved on.
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 
 from ..errors import Errors, MetricELError, Warnings
+from ..kb.vectors import NgramFit
 from ..model.encoder import encoder_input
 from ..model.fingerprint import fingerprint, probe
 from ..model.upstream import Upstream, has_weights
@@ -48,12 +50,14 @@ class KBEncoder:
         self.mentions = MentionEncoder(model, upstream)
         # The weights, and the vectors that they were last found to have made.
         self._checked: tuple[bytes, Any] = (b"", None)
+        # The surface channel that was fitted last, and what it was fitted to.
+        self._fit: tuple[str, NgramFit] | None = None
 
     def models(self) -> list[Model]:
         """RETURNS (list[Model]): All models whose weights decide the vector of a name."""
         head = self.model.get_ref("head")
         if not head.attrs["name_context"]:
-            return [head.get_ref("surface")]
+            return [self._surface()]
         return [self.model, *self.upstream.models(self.model.get_ref("tok2vec"))]
 
     def fingerprint(self) -> str:
@@ -97,10 +101,19 @@ class KBEncoder:
             self.fit(kb)
 
     def fit(self, kb: "FaissKnowledgeBase") -> None:
-        """Fit the channels to a vocabulary; see `encode_kb.fit_channels`."""
+        """Fit the channels to a vocabulary; see `encode_kb.fit_channels`.
+
+        kb (FaissKnowledgeBase): With vectors of the same encoder, it has the weights of
+            n-grams, too.
+        """
         from .encode_kb import fit_channels
 
-        fit_channels(self.names, kb, seed=self.cfg["seed"])
+        surface = self._surface()
+        start, stored = fingerprint([surface]), kb.vectors.fit if kb.vectors else None
+        known = stored.weights if stored is not None and stored.start == start else None
+        fit_channels(self.names, kb, seed=self.cfg["seed"], ngram_weights=known)
+        weights = surface.ops.to_numpy(surface.get_param("w"))
+        self._fit = (fingerprint([surface]), NgramFit(start, weights.copy()))
         self.set_fitted()
 
     def set_fitted(self) -> None:
@@ -162,7 +175,13 @@ class KBEncoder:
         level = logging.WARNING if kb.records.n_names >= TOLD_FROM else logging.INFO
         logger.log(level, Warnings.W002.format(names=kb.records.n_names))
         settings: Any = {"progress": progress, "workers": workers}
-        kb.vectors = encode_kb(self.names, kb, own, entity_rows=self.cfg["entity_rows"], **settings)
+        vectors = encode_kb(self.names, kb, own, entity_rows=self.cfg["entity_rows"], **settings)
+        if self._fit is not None and self._fit[0] == fingerprint([self._surface()]):
+            vectors = replace(vectors, fit=self._fit[1])
+        kb.vectors = vectors
+
+    def _surface(self) -> Model:
+        return self.model.get_ref("head").get_ref("surface")
 
 
 def _keep_vectors(kb: "FaissKnowledgeBase") -> None:

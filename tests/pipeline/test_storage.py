@@ -2,13 +2,16 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import spacy
 
 from spacy_metric_el.errors import MetricELError
+from spacy_metric_el.kb import Entity, FaissKnowledgeBase
+from spacy_metric_el.kb.changes import carry_vectors
 from spacy_metric_el.pipeline import encode_kb as encode_kb_module
 
-from ..util import LINKER, has_kb, links, make_kb, make_nlp
+from ..util import LINKER, VOCABULARY, has_kb, links, make_kb, make_nlp
 
 TEXT = "a heart attack and fever"
 
@@ -114,3 +117,68 @@ def test_a_loaded_pipeline_takes_another_vocabulary(nlp, tmp_path):
     other = spacy.load(tmp_path / "nlp")
     other.get_pipe(LINKER).set_kb(make_kb(list(make_kb().entities())[7:]))
     assert [ent.kb_id_ for ent in other(TEXT).ents] == ["C08", "C08"]
+
+
+# --- what a fresh encoder was fitted to ---
+
+
+@pytest.fixture
+def no_counting(monkeypatch):
+    """Let any count of n-grams fail."""
+
+    def never(model, texts):
+        raise AssertionError("n-grams were counted again")
+
+    monkeypatch.setattr(encode_kb_module, "fit_weights", never)
+
+
+def fresh(kb_folder, name_context=True):
+    nlp = make_nlp(entities=["heart attack", "fever"], model={"name_context": name_context})
+    nlp.get_pipe(LINKER).load_kb(kb_folder)
+    return nlp
+
+
+@pytest.mark.parametrize("name_context", [True, False])
+def test_fresh_encoders_take_what_was_counted(kb_folder, request, name_context):
+    first = fresh(kb_folder, name_context)
+    request.getfixturevalue("no_counting")
+    request.getfixturevalue("no_encoding")
+    second = fresh(kb_folder, name_context)
+    assert links(second(TEXT)) == links(first(TEXT))
+    weights = [
+        nlp.get_pipe(LINKER).model.get_ref("head").get_ref("surface").get_param("w")
+        for nlp in (first, second)
+    ]
+    np.testing.assert_array_equal(*weights)
+    assert weights[0].std() > 0
+
+
+def test_other_encoders_count_for_themselves(kb_folder, request):
+    fresh(kb_folder)
+    request.getfixturevalue("no_counting")
+    nlp = make_nlp(model={"seed": 7})
+    with pytest.raises(AssertionError, match="counted again"):
+        nlp.get_pipe(LINKER).load_kb(kb_folder)
+
+
+def test_other_names_are_counted(kb_folder, request):
+    fresh(kb_folder)
+    kb = FaissKnowledgeBase.from_disk(kb_folder)
+    assert kb.vectors.fit is not None
+    more = make_kb([*VOCABULARY, Entity("C50", "zorblax fever", [])])
+    more.vectors = carry_vectors([kb], more.records)
+    assert more.vectors.fit is None
+    more.to_disk(kb_folder)
+    request.getfixturevalue("no_counting")
+    with pytest.raises(AssertionError, match="counted again"):
+        fresh(kb_folder)
+
+
+def test_vectors_of_a_trained_encoder_have_no_counts(kb_folder):
+    nlp = fresh(kb_folder)
+    linker = nlp.get_pipe(LINKER)
+    assert linker.kb.vectors.fit is not None
+    surface = linker.model.get_ref("head").get_ref("surface")
+    surface.set_param("E", 1.1 * surface.get_param("E"))
+    linker.refresh_vectors()
+    assert linker.kb.vectors.fit is None
