@@ -17,7 +17,6 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 
 from ..errors import Errors, MetricELError, Warnings
-from ..kb.vectors import NgramFit
 from ..model.encoder import encoder_input
 from ..model.fingerprint import fingerprint, probe
 from ..model.upstream import Upstream, has_weights
@@ -26,6 +25,7 @@ from .name_encoder import NameEncoder
 
 if TYPE_CHECKING:
     from ..kb import FaissKnowledgeBase
+    from ..kb.vectors import NgramFit
 
 logger = logging.getLogger("spacy_metric_el")
 
@@ -106,6 +106,7 @@ class KBEncoder:
         kb (FaissKnowledgeBase): With vectors of the same encoder, it has the weights of
             n-grams, too.
         """
+        from ..kb.vectors import NgramFit
         from .encode_kb import fit_channels
 
         surface = self._surface()
