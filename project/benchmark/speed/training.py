@@ -1,7 +1,7 @@
 """Mentions trained on a second: by `spacy train`'s steps, and in the way of the published method."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
@@ -21,9 +21,6 @@ from ..rows.published.units import form_units
 from ..task import Task
 from ..wordpieces import find_model
 from .encoders import encoder_settings
-
-Step = Callable[[], int]
-"""Takes a step, and returns how many mentions it trained on."""
 
 
 def measure_training(task: Task, *, seconds: float) -> dict[str, Any]:
