@@ -88,6 +88,11 @@ class Candidates(NamedTuple):
         """RETURNS (np.ndarray): (p,) int64, the mention of each pair."""
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
+    @property
+    def places(self) -> np.ndarray:
+        """RETURNS (np.ndarray): (p,) int64, the place of each pair in its run."""
+        return np.arange(len(self.entities)) - np.repeat(self.offsets[:-1], np.diff(self.offsets))
+
     def take(self, pairs: np.ndarray, offsets: np.ndarray) -> "Candidates":
         """RETURNS (Candidates): Some of the pairs, with the runs that they now form."""
         return Candidates(offsets, *(values[pairs] for values in self[1:]))
@@ -186,6 +191,5 @@ def sort_runs(
     """RETURNS (tuple[np.ndarray, np.ndarray]): The pairs that `best_first` keeps, and the offsets of the runs that they form."""
     mentions = candidates.mentions
     order = np.lexsort((candidates.entities, -scores, mentions))
-    place = np.arange(len(order)) - candidates.offsets[mentions]
-    kept = order[place < limit]
+    kept = order[candidates.places < limit]
     return kept, offsets_of(mentions[kept], len(candidates.offsets) - 1)

@@ -136,7 +136,7 @@ class CandidateRanker:
         features = self.features(judged, channels[places], mentions)
         evidence = self._lend(features, judged, mentions)
         # Below all probabilities, and in the order that they came in.
-        scores = -1.0 - _place_in_run(candidates).astype(np.float32)
+        scores = -1.0 - candidates.places.astype(np.float32)
         scores[places] = self.together.probabilities(evidence, judged.offsets)
         order, offsets = sort_runs(candidates, scores, top_k)
         return candidates.take(order, offsets), np.maximum(scores[order], 0.0)
@@ -233,12 +233,7 @@ def _worth_judging(candidates: Candidates) -> np.ndarray:
     best = segment_max(candidates.similarities, candidates.offsets, 0.0)
     least = np.repeat(np.float32(LEAST_SHARE) * best, np.diff(candidates.offsets))
     is_near = candidates.similarities >= least
-    return np.flatnonzero((_place_in_run(candidates) < JUDGED) | is_near)
-
-
-def _place_in_run(candidates: Candidates) -> np.ndarray:
-    starts = np.repeat(candidates.offsets[:-1], np.diff(candidates.offsets))
-    return np.arange(len(candidates.entities)) - starts
+    return np.flatnonzero((candidates.places < JUDGED) | is_near)
 
 
 def _take(candidates: Candidates, places: np.ndarray) -> Candidates:
