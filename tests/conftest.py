@@ -1,12 +1,19 @@
 """Fixtures that several rooms share."""
 
+import multiprocessing
+import signal
 import string
 import warnings
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 
 import pytest
 from hypothesis import settings
+
+from spacy_metric_el.ranking.listwise import ScorerSettings
+from spacy_metric_el.ranking.ranker import CandidateRanker
+from spacy_metric_el.training import fit_ranker as fit_ranker_module
 
 from .util import VOCABULARY, make_kb
 
@@ -58,3 +65,27 @@ def bert(tmp_path_factory):
         torch.manual_seed(0)
         BertModel(config).save_pretrained(path)
     return path
+
+
+@pytest.fixture
+def thorough(monkeypatch):
+    """Fit rankers to the end: the default number of steps is one for thousands of mentions."""
+    settings = ScorerSettings(epochs=40, batch_size=32, learn_rate=0.01)
+    ranker = partial(CandidateRanker, settings=settings)
+    monkeypatch.setattr(fit_ranker_module, "CandidateRanker", ranker)
+
+
+@pytest.fixture
+def alarm():
+    """Fail a test that hangs, and take its workers along."""
+
+    def ring(number, frame):
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise TimeoutError("the workers hang")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

@@ -11,7 +11,7 @@ import numpy as np
 import typer
 from wasabi import MarkdownRenderer, msg
 
-import spacy_metric_el.pipeline.fit_ranker as fit_room
+import spacy_metric_el.training.fit_ranker as fit_room
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.evaluation.report import write_metrics
 from spacy_metric_el.ranking.document import DOCUMENT_FEATURES
@@ -251,7 +251,7 @@ def run_ablations(
 
 def training_documents(row: LinkerRow, task: Task) -> Any:
     """RETURNS (Callable): Returns the training documents, for a pipeline of any origin."""
-    from spacy_metric_el.learning.readers import PubTatorCorpus
+    from spacy_metric_el.corpus.readers import PubTatorCorpus
 
     corpus = PubTatorCorpus(task.train_path, limit=task.train_limit)
     return lambda: corpus(row.nlp)

@@ -11,8 +11,8 @@ from scispacy.abbreviation import AbbreviationDetector
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from spacy_metric_el.learning.gold import gold_mentions
-from spacy_metric_el.learning.readers import PubTatorCorpus
+from spacy_metric_el.corpus.gold import gold_mentions
+from spacy_metric_el.corpus.readers import PubTatorCorpus
 
 from .errors import BenchmarkError, Errors
 

@@ -12,7 +12,7 @@ import torch
 from spacy_metric_el.evaluation.evaluate import evaluate_links
 from spacy_metric_el.evaluation.mentions import LinkedMention
 from spacy_metric_el.evaluation.metrics import share
-from spacy_metric_el.names import normalise_name
+from spacy_metric_el.text import normalise_name
 
 from .errors import BenchmarkError, Errors
 from .mentions import Corpus, Mention, expand_abbreviations, read_corpus

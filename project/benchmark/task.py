@@ -9,8 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from spacy.language import Language
 
+from spacy_metric_el.corpus.pubtator import read_pubtator
 from spacy_metric_el.kb import FaissKnowledgeBase
-from spacy_metric_el.learning.pubtator import read_pubtator
 
 from .errors import BenchmarkError, Errors
 from .mentions import Corpus, make_tokenizer, read_corpus

@@ -15,7 +15,7 @@ from wasabi import msg
 
 from spacy_metric_el.kb import Entity
 from spacy_metric_el.kb.importers import read_entities
-from spacy_metric_el.names import normalise_name
+from spacy_metric_el.text import normalise_name
 
 
 def main(output: Path, dev_share: float = 0.03, test_share: float = 0.15, seed: int = 0) -> None:

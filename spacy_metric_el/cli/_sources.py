@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from spacy.cli._util import Opt
 from tqdm import tqdm
 
+from ..corpus.files import read_mentions
 from ..errors import Errors, MetricELError
-from ._corpus import read_mentions
 from ._util import shows_progress
 
 if TYPE_CHECKING:

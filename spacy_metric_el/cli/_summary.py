@@ -9,7 +9,7 @@ from ..errors import Errors, MetricELError
 
 if TYPE_CHECKING:
     from ..kb import FaissKnowledgeBase
-    from ..kb.vectors import RowVectors
+    from ..kb.index.row_vectors import RowVectors
 
 
 def describe_kb(path: Path) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def format_bytes(size: float) -> str:
 
 
 def _describe_vectors(vectors: "RowVectors") -> dict[str, Any]:
-    from ..kb.index import search_settings
+    from ..kb.index.faiss_index import search_settings
 
     return {
         "rows": vectors.counts(),

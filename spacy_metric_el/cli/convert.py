@@ -6,8 +6,8 @@ from typing import Annotated
 from spacy.cli._util import Arg, Opt
 from wasabi import Printer
 
+from ..corpus.files import DOCBIN_SUFFIX, check_corpus
 from ..errors import Errors, MetricELError
-from ._corpus import DOCBIN_SUFFIX, check_corpus
 from ._util import app, blank_pipeline, load_any_pipeline
 
 
@@ -39,7 +39,7 @@ def convert_cli(
         raise MetricELError(Errors.E305.format(path=output, known=DOCBIN_SUFFIX))
     for path in inputs:
         check_corpus(path, docbin=False)
-    from ..learning.documents import write_docbin
+    from ..corpus.alignment import write_docbin
 
     nlp = blank_pipeline(lang) if model is None else load_any_pipeline(model)
     counts = write_docbin(nlp, inputs, output)

@@ -8,8 +8,8 @@ import typer
 from spacy.cli._util import Arg, Opt
 from wasabi import Printer
 
+from ..corpus.files import check_corpus, read_examples, read_mentions
 from ..errors import Errors, MetricELError
-from ._corpus import check_corpus, read_examples, read_mentions
 from ._util import app, load_pipeline, shows_progress, use_device
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _look_up(
 
 def _seen_in(train: Path) -> tuple[set[str], set[str]]:
     """RETURNS (tuple[set[str], set[str]]): Normalised names and the concept ids of a corpus."""
-    from ..names import normalise_name
+    from ..text import normalise_name
 
     names: set[str] = set()
     concepts: set[str] = set()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from spacy.cli._util import Arg, Opt
 
-from ._corpus import check_corpus
+from ..corpus.files import check_corpus
 from ._kb_output import GpuId, Model, Workers, building, check_output, write_kb
 from ._sources import (
     Columns,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from spacy.cli._util import Arg, Opt
 
+from ..corpus.files import check_corpus
 from ..errors import Errors, MetricELError
-from ._corpus import check_corpus
 from ._kb_output import GpuId, Model, Workers, building, check_output, write_kb
 from ._sources import (
     Columns,
@@ -108,7 +108,7 @@ def kb_remove_cli(
     $ spacy metric-el kb remove umls.kb --file retired.txt --output current.kb
     """
     from ..kb.changes import combine
-    from ..kb.importers.lines import read_lines
+    from ..lines import read_lines
 
     listed = [line.strip() for _, line in read_lines(file)] if file is not None else []
     wanted = [concept_id for concept_id in [*(concept_ids or []), *listed] if concept_id]

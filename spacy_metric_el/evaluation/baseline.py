@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from spacy.strings import get_string_id
 
-from ..names import normalise_name
+from ..text import normalise_name
 
 
 class ExactLookup:

@@ -12,8 +12,8 @@ from spacy.training import Example
 from thinc.api import Model
 from tqdm import tqdm
 
-from ..learning.gold import GoldMention, gold_mentions
-from ..model.feeding import Pipe, feed, feeding_pipes
+from ..corpus.gold import GoldMention, gold_mentions
+from ..encoding.feeding import Pipe, feed, feeding_pipes
 from .baseline import ExactLookup
 from .calibration import calibration
 from .mentions import LinkedMention

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Errors, MetricELError
-from ..names import normalise_name
+from ..text import normalise_name
 from .mentions import LinkedMention, is_right, reciprocal_rank
 
 MentionStatistic = Callable[[LinkedMention], float]

@@ -7,7 +7,7 @@ from spacy.scorer import Scorer
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from ..learning.documents import SPANS_KEY, split_ids
+from ..corpus.alignment import SPANS_KEY, split_ids
 from .calibration import calibration
 from .mentions import LinkedMention, reciprocal_rank
 from .metrics import average, recall_at, share

@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..names import normalise_name
-from .buffers import row_buffer
-from .building import SourcedEntity, source_bit
+from ..text import normalise_name
+from .building.tables import SourcedEntity, source_bit
 from .entity import Entity, clean_entity
+from .index.buffers import row_buffer
+from .index.row_vectors import DECODED, RowVectors, find_rows, make_row_vectors
 from .knowledge_base import FaissKnowledgeBase
 from .ranking import ENTITY_ROW, NAME_ROW
 from .records import MentionCounts, Records, row_texts
-from .vectors import DECODED, RowVectors, find_rows, make_row_vectors
 
 ENTITIES_PER_BATCH = 10_000
 

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow.compute as pc
 
 from ..errors import Errors, MetricELError
+from .index.row_vectors import RowVectors
 from .knowledge_base import FaissKnowledgeBase
 from .ranking import ENTITY_ROW, NAME_ROW
 from .records import Records
-from .vectors import RowVectors
 
 
 def check_kb(kb: FaissKnowledgeBase) -> None:

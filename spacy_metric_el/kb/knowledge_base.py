@@ -14,6 +14,7 @@ import srsly
 from ..errors import Errors, MetricELError
 from ..files import BUILD_PREFIX, replaced_folder, scratch_folder
 from .entity import Entity
+from .index.row_vectors import RowVectors, read_vectors, write_vectors
 from .ranking import RowTargets, rank_entities
 from .records import (
     ENTITIES_FILE,
@@ -24,7 +25,6 @@ from .records import (
     write_records,
 )
 from .storage import MANIFEST, read_manifest, verify_checksums, write_manifest
-from .vectors import RowVectors, read_vectors, write_vectors
 
 VECTORS_FOLDER = "vectors"
 
@@ -94,7 +94,7 @@ class FaissKnowledgeBase:
         RETURNS (FaissKnowledgeBase): Without vectors.
         RAISES (MetricELError): E102, E130, E131, E140.
         """
-        from .building import build_tables
+        from .building.tables import build_tables
 
         with scratch_folder(work_folder, BUILD_PREFIX) as folder:
             # The maps stay valid after their files' names are gone.

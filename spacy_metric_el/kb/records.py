@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..names import normalise_name
+from ..text import normalise_name
 from .entity import Entity
 from .ranking import NAME_ROW
 

@@ -9,8 +9,8 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..errors import Errors, MetricELError
-from .curated import lacks_batch
 from .head import metric_head
+from .listeners import lacks_batch
 
 
 class EncoderInput(NamedTuple):

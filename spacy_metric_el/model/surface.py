@@ -11,8 +11,7 @@ import numpy as np
 from thinc.api import Model, NumpyOps, Ops
 from thinc.types import Floats1d, Floats2d
 
-from ..names import normalise_name
-from ..ngrams import hash_ngrams
+from ..text import hash_ngrams, normalise_name
 
 _VECTOR_SHIFT = np.uint64(24)
 

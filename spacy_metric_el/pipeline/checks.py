@@ -23,7 +23,7 @@ def warn_of_unknown_concepts(kb: Container[str], examples: Iterable[Example], *,
     examples (Iterable[Example]): The first of them are looked at.
     nil (str): The id that says that a mention is not linked.
     """
-    from ..learning.gold import gold_mentions
+    from ..corpus.gold import gold_mentions
 
     gold = {
         concept_id

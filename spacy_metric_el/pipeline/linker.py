@@ -13,13 +13,13 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 
+from ..encoding.linker_encoder import KBEncoder
+from ..encoding.upstream import Upstream
 from ..model.encoder import EncoderInput, encoder_input
-from ..model.upstream import Upstream
+from .annotations import score_copies, set_candidates, set_links
 from .checks import warn_of_accumulation, warn_of_unknown_concepts
-from .kb_encoder import KBEncoder
 from .kb_slot import KBSlot
 from .ranker_slot import RankerSlot
-from .scoring import score_copies, set_candidates, set_links
 from .serialisation import (
     pack_parts,
     read_parts,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..kb import FaissKnowledgeBase
-    from .training import TrainingNames
+    from ..training.step import TrainingNames
 
 Candidates = list[tuple[str, float]]
 
@@ -178,13 +178,13 @@ class MetricEntityLinker(TrainablePipe):
 
     def self_align(self, nlp: Language, **settings: Any) -> float:
         """Learn from the synonyms of the knowledge base; see `self_align`."""
-        from .self_align import self_align
+        from ..training.self_align import self_align
 
         return self_align(nlp, self, **settings)
 
     def encode_names(self, names: Sequence[str]) -> np.ndarray:
         """RETURNS (np.ndarray): (n, width) float32 unit vectors of names."""
-        from .name_docs import NameText
+        from ..encoding.name_docs import NameText
 
         if self.kb_slot.kb is not None:
             self.encoder.prepare(self.kb_slot.kb)
@@ -235,7 +235,7 @@ class MetricEntityLinker(TrainablePipe):
         self.refresh_vectors(progress=True)
         if not spans:
             return []
-        from .search import link_spans
+        from ..ranking.retrieval import link_spans
 
         labels = [""] * len(spans) if labels is None else labels
         return link_spans(self, docs, spans, labels, self.cfg["top_k"] if top_k is None else top_k)
@@ -334,7 +334,7 @@ class MetricEntityLinker(TrainablePipe):
         RAISES (MetricELError): E001 without a knowledge base, E006 for mixed precision if names
             pass through the transformer as well.
         """
-        from .training import step_gradients
+        from ..training.step import step_gradients
 
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
@@ -352,7 +352,7 @@ class MetricEntityLinker(TrainablePipe):
 
     def finish_update(self, sgd: Optimizer) -> None:
         """Take a step, `learn_rate_factor` times as long as those of other components."""
-        from .training import scaled_learn_rate
+        from ..training.step import scaled_learn_rate
 
         with scaled_learn_rate(sgd, self.cfg["learn_rate_factor"]):
             super().finish_update(sgd)
@@ -394,7 +394,7 @@ class MetricEntityLinker(TrainablePipe):
 
     def training_names(self) -> "TrainingNames":
         """RETURNS (TrainingNames): Those that training steps draw from."""
-        from .training import make_training_names
+        from ..training.step import make_training_names
 
         self._training_names = self._training_names or make_training_names(self)
         return self._training_names

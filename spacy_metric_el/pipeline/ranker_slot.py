@@ -49,7 +49,7 @@ class RankerSlot:
         progress (bool): Whether to show progress bars.
         RAISES (MetricELError): E012 and E014 if there is nothing to learn from.
         """
-        from .fit_ranker import fit_ranker
+        from ..training.fit_ranker import fit_ranker
 
         found = self.examples(linker.name, get_examples)
         self.fill(fit_ranker(linker, nlp, found, progress=progress))

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..learning.clusters import cover_with_clusters
 from ..segments import segment_max, segment_sum, spread
+from ..training.clusters import cover_with_clusters
 from .counts import PairCounts, count_pairs
 
 PROTOTYPE_FEATURES = ("nearest_prototype", "mean_prototype", "has_prototype")

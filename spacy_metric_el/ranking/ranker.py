@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kb.records import Records
-from ..names import normalise_name
 from ..segments import offsets_of, segment_max
+from ..text import normalise_name
 from .candidates import Candidates, OwnUsage, sort_runs
 from .document import DOCUMENT_FEATURES, document_evidence
 from .features import FEATURES, MentionTexts, NameWordings, pair_features
 from .labels import EntityLabels, label_agreement
+from .listwise import ScorerSettings, make_scorer
 from .prototypes import OwnMentions, Prototypes, compare_prototypes
-from .scorer import ScorerSettings, make_scorer
 
 EVIDENCE = [*FEATURES, *DOCUMENT_FEATURES]
 """What the second scorer sees; a saved ranker fits only the version that has the same."""

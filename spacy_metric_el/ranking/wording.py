@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..names import normalise_name
 from ..segments import spread
+from ..text import normalise_name
 
 _PLURAL = re.compile(r"(?<=[a-z]{3})s\b")
 _DIGRAPH = re.compile(r"ae|oe")

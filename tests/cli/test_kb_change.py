@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import spacy
 
+from spacy_metric_el.encoding.name_encoder import NameEncoder
 from spacy_metric_el.kb import Entity, FaissKnowledgeBase
 from spacy_metric_el.kb.importers import read_entities
-from spacy_metric_el.pipeline.name_encoder import NameEncoder
 
 from ..util import LINKER, VOCABULARY, write_jsonl
 

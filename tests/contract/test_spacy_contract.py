@@ -18,8 +18,8 @@ from spacy.tokens import Doc, DocBin, Span
 from spacy.tokens.underscore import Underscore
 from spacy.training import Example
 
+from spacy_metric_el.encoding.upstream import find_listener
 from spacy_metric_el.kb import FaissKnowledgeBase
-from spacy_metric_el.model.upstream import find_listener
 
 from ..util import (
     LINKER,

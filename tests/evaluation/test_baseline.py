@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_metric_el.evaluation.baseline import ExactLookup
-from spacy_metric_el.names import normalise_name
+from spacy_metric_el.text import normalise_name
 
 texts = st.sampled_from(["Pain", "pain ", "PAIN", "ache", "heart  attack", "", " "])
 concepts = st.sampled_from(["", "C1", "C10", "C2", "D1"])

@@ -6,6 +6,7 @@ import pytest
 from spacy.tokens import Span
 from spacy.training import Example
 
+from spacy_metric_el.corpus.alignment import SPANS_KEY
 from spacy_metric_el.evaluation.evaluate import (
     LinkedCorpus,
     evaluate_exact_lookup,
@@ -13,7 +14,6 @@ from spacy_metric_el.evaluation.evaluate import (
     link_corpus,
 )
 from spacy_metric_el.evaluation.mentions import LinkedMention
-from spacy_metric_el.learning.documents import SPANS_KEY
 
 from ..util import LINKER, make_doc, make_nlp
 

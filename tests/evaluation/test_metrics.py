@@ -11,7 +11,7 @@ from spacy_metric_el.evaluation.metrics import (
     recall_at,
     slices,
 )
-from spacy_metric_el.names import normalise_name
+from spacy_metric_el.text import normalise_name
 
 CONCEPTS = [f"C{number}" for number in range(6)]
 TEXTS = ["Aspirin", "aspirin ", "ASA", "heart attack"]

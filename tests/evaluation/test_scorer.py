@@ -4,13 +4,13 @@ from spacy.tokens import Doc, DocBin, Span
 from spacy.tokens.underscore import Underscore
 from spacy.training import Example
 
+from spacy_metric_el.corpus.alignment import make_gold_doc
+from spacy_metric_el.corpus.pubtator import PubTatorDocument, PubTatorMention
 from spacy_metric_el.evaluation.scorer import (
     linked_mentions,
     make_linking_scorer,
     score_linking,
 )
-from spacy_metric_el.learning.documents import make_gold_doc
-from spacy_metric_el.learning.pubtator import PubTatorDocument, PubTatorMention
 
 WORDS = ["Aspirin", "stops", "pain", "after", "heart", "attack"]
 NLP = spacy.blank("en")

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb.changes import carry_vectors, combine
 from spacy_metric_el.kb.entity import Entity
+from spacy_metric_el.kb.index.row_vectors import make_row_vectors
 from spacy_metric_el.kb.knowledge_base import FaissKnowledgeBase
 from spacy_metric_el.kb.ranking import ENTITY_ROW, NAME_ROW
-from spacy_metric_el.kb.vectors import make_row_vectors
 
 from .vocabulary import (
     COUNTS,

@@ -6,9 +6,9 @@ import pytest
 
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb.checks import check_kb
+from spacy_metric_el.kb.index.row_vectors import RowVectors
 from spacy_metric_el.kb.knowledge_base import FaissKnowledgeBase
 from spacy_metric_el.kb.records import Records
-from spacy_metric_el.kb.vectors import RowVectors
 
 from .vocabulary import make_kb
 

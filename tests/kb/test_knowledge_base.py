@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb import Entity, FaissKnowledgeBase, count_mentions
-from spacy_metric_el.kb.index import INDEX_FILE
+from spacy_metric_el.kb.index.faiss_index import INDEX_FILE
+from spacy_metric_el.kb.index.row_vectors import make_row_vectors
 from spacy_metric_el.kb.ranking import ENTITY_ROW
 from spacy_metric_el.kb.records import ENTITIES_FILE, NAMES_FILE
 from spacy_metric_el.kb.storage import MANIFEST, write_manifest
-from spacy_metric_el.kb.vectors import make_row_vectors
-from spacy_metric_el.names import normalise_name
+from spacy_metric_el.text import normalise_name
 
 from .vocabulary import COUNTS, ENTITIES, make_kb, some_vectors, unit_vectors
 

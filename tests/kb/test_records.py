@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_metric_el.errors import MetricELError
-from spacy_metric_el.kb import building as building_module
 from spacy_metric_el.kb import records as records_module
+from spacy_metric_el.kb.building import tables as building_module
 from spacy_metric_el.kb.entity import Entity
 from spacy_metric_el.kb.records import (
     ENTITIES_FILE,
@@ -19,7 +19,7 @@ from spacy_metric_el.kb.records import (
     stable_hash,
     write_records,
 )
-from spacy_metric_el.names import normalise_name
+from spacy_metric_el.text import normalise_name
 
 from ..util import make_records
 from .vocabulary import COUNTS, ENTITIES, entities_of, mention_counts, vocabularies

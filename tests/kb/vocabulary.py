@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from spacy_metric_el.kb.entity import Entity
+from spacy_metric_el.kb.index.row_vectors import RowVectors, make_row_vectors
 from spacy_metric_el.kb.knowledge_base import FaissKnowledgeBase
 from spacy_metric_el.kb.ranking import ENTITY_ROW, NAME_ROW
-from spacy_metric_el.kb.vectors import RowVectors, make_row_vectors
 
 ENTITIES = [
     Entity("C2", "Cold temperature", ["cold"], ["T070"], None),

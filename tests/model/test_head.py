@@ -9,7 +9,7 @@ from spacy_metric_el.model.encoder import EncoderInput, build_metric_encoder
 from spacy_metric_el.model.head import fit_projection, metric_head
 from spacy_metric_el.model.pooling import pool_spans
 
-from .gradients import check_direction, check_parameter
+from ..gradients import check_direction, check_parameter
 
 N_INPUT = 7
 SPANS = np.asarray([[0, 0, 2], [2, 0, 1], [0, 2, 3], [2, 0, 3]])

@@ -4,7 +4,7 @@ from thinc.api import NumpyOps
 
 from spacy_metric_el.model.pooling import pool_spans, unit_rows
 
-from .gradients import check_direction
+from ..gradients import check_direction
 
 OPS = NumpyOps()
 WIDTH = 4

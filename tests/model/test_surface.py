@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from spacy_metric_el.model.surface import fit_weights, surface_channel
-from spacy_metric_el.names import normalise_name
-from spacy_metric_el.ngrams import hash_ngrams
+from spacy_metric_el.text import hash_ngrams, normalise_name
 
-from .gradients import check_parameter
+from ..gradients import check_parameter
 
 WEIGHT_ROWS, VECTOR_ROWS, WIDTH = 101, 37, 5
 TEXTS = ["heart attack", "", "MI", "heart", "+", "heart heart"]

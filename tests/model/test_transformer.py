@@ -8,7 +8,7 @@ import spacy
 import torch
 from spacy.tokens import Doc
 
-from spacy_metric_el.model.upstream import uses_mixed_precision
+from spacy_metric_el.encoding.upstream import uses_mixed_precision
 
 from ..util import transformer_config
 

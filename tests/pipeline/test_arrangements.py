@@ -7,8 +7,8 @@ import pytest
 import spacy
 from spacy.util import load_model_from_config
 
+from spacy_metric_el.encoding.upstream import find_listener
 from spacy_metric_el.model.fingerprint import fingerprint
-from spacy_metric_el.model.upstream import find_listener
 
 from ..util import (
     CURATED,

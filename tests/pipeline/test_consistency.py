@@ -9,7 +9,7 @@ from spacy.tokens import Span
 
 from spacy_metric_el.errors import MetricELWarning
 from spacy_metric_el.kb import Entity
-from spacy_metric_el.learning.losses import PrototypeTriplet
+from spacy_metric_el.training.losses import PrototypeTriplet
 
 from ..util import LINKER, VOCABULARY, make_example, make_kb, make_nlp
 

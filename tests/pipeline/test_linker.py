@@ -10,11 +10,11 @@ import spacy
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
+from spacy_metric_el.encoding import kb_rows as encode_kb_module
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb import FaissKnowledgeBase
-from spacy_metric_el.pipeline import encode_kb as encode_kb_module
+from spacy_metric_el.pipeline.annotations import SCORED_CANDIDATES
 from spacy_metric_el.pipeline.linker import MetricEntityLinker
-from spacy_metric_el.pipeline.scoring import SCORED_CANDIDATES
 
 from ..util import (
     LINKER,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import spacy
 
+from spacy_metric_el.corpus.gold import gold_mentions
 from spacy_metric_el.kb import Entity
-from spacy_metric_el.learning.gold import gold_mentions
 
 from ..util import CURATED, LINKER, links, make_example, make_kb, make_nlp, set_ents, train
 

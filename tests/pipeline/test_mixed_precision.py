@@ -7,8 +7,8 @@ import pytest
 import spacy
 from thinc.shims.pytorch_grad_scaler import PyTorchGradScaler
 
+from spacy_metric_el.encoding import upstream as upstream_module
 from spacy_metric_el.errors import MetricELError
-from spacy_metric_el.model import upstream as upstream_module
 
 from ..util import LINKER, make_example, make_kb, make_nlp, wake_ner
 

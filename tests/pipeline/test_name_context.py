@@ -77,8 +77,8 @@ def test_many_names_are_searched_by_their_ngrams(nlp, monkeypatch, tmp_path):
     doc = nlp(make_example(nlp, "He had a sunburn today", ("sunburn", "N3")).reference.copy())
     spans = [(0, 3, 4), (0, 2, 4), (0, 3, 4), (0, 4, 5)]
     expected = linker.predict_spans([doc], spans, top_k=5)
-    monkeypatch.setattr("spacy_metric_el.kb.index.EXACT_ROWS", 1)
-    monkeypatch.setattr("spacy_metric_el.kb.index.SURFACE_ROWS", 2)
+    monkeypatch.setattr("spacy_metric_el.kb.index.faiss_index.EXACT_ROWS", 1)
+    monkeypatch.setattr("spacy_metric_el.kb.index.faiss_index.SURFACE_ROWS", 2)
     linker.set_kb(make_kb(NICKNAMES))
     found = linker.predict_spans([doc], spans, top_k=5)
     assert linker.kb.vectors.postings is not None

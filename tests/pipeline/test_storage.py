@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import spacy
 
+from spacy_metric_el.encoding import kb_rows as encode_kb_module
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb import Entity, FaissKnowledgeBase
 from spacy_metric_el.kb.changes import carry_vectors
-from spacy_metric_el.pipeline import encode_kb as encode_kb_module
 
 from ..util import LINKER, VOCABULARY, has_kb, links, make_kb, make_nlp
 

@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 
-from spacy_metric_el.names import normalise_name
 from spacy_metric_el.ranking.features import (
     FEATURES,
     NameWordings,
@@ -11,6 +10,7 @@ from spacy_metric_el.ranking.features import (
 )
 from spacy_metric_el.ranking.prototypes import PROTOTYPE_FEATURES
 from spacy_metric_el.ranking.wording import WORDING_FEATURES, compare_wordings, read_wording
+from spacy_metric_el.text import normalise_name
 
 from ..kb.vocabulary import ENTITIES
 from .corpus import Mention, candidates_of, learn, records_of, table_of

@@ -3,7 +3,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_metric_el.learning.clusters import cover_with_clusters
 from spacy_metric_el.ranking import prototypes as prototypes_module
 from spacy_metric_el.ranking.prototypes import (
     PROTOTYPE_FEATURES,
@@ -12,6 +11,7 @@ from spacy_metric_el.ranking.prototypes import (
     make_prototypes,
     own_mentions,
 )
+from spacy_metric_el.training.clusters import cover_with_clusters
 
 from ..kb.vocabulary import unit_vectors
 

@@ -8,6 +8,7 @@ from spacy_metric_el.kb.entity import Entity
 from spacy_metric_el.ranking import ranker as ranker_module
 from spacy_metric_el.ranking.features import FEATURES
 from spacy_metric_el.ranking.labels import EntityLabels
+from spacy_metric_el.ranking.listwise import ScorerSettings
 from spacy_metric_el.ranking.prototypes import Prototypes
 from spacy_metric_el.ranking.ranker import (
     EVIDENCE,
@@ -15,7 +16,6 @@ from spacy_metric_el.ranking.ranker import (
     CandidateRanker,
     _worth_judging,
 )
-from spacy_metric_el.ranking.scorer import ScorerSettings
 
 from .corpus import WIDTH, Mention, candidates_of, is_right, learn, records_of, table_of
 

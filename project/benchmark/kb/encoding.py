@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from spacy_metric_el.files import replaced_file
-from spacy_metric_el.kb.buffers import row_buffer
+from spacy_metric_el.kb.index.buffers import row_buffer
 
 from ..errors import BenchmarkError, Errors
 from .names import Names

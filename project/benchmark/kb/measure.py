@@ -15,11 +15,11 @@ import numpy as np
 import srsly
 
 from spacy_metric_el.kb import Entity, FaissKnowledgeBase
-from spacy_metric_el.kb.index import search_settings
+from spacy_metric_el.kb.index.faiss_index import search_settings
+from spacy_metric_el.kb.index.row_vectors import RowVectors, make_row_vectors
 from spacy_metric_el.kb.ranking import NAME_ROW
 from spacy_metric_el.kb.records import row_texts
-from spacy_metric_el.kb.vectors import RowVectors, make_row_vectors
-from spacy_metric_el.names import normalise_name
+from spacy_metric_el.text import normalise_name
 
 from ..errors import BenchmarkError, Errors
 from .probe import MIB, TOP_K

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spacy_metric_el.names import normalise_name
+from spacy_metric_el.text import normalise_name
 
 from ..errors import BenchmarkError, Errors
 

@@ -16,8 +16,8 @@ from scipy import sparse
 from scispacy.candidate_generation import LinkerPaths
 from scispacy.linking_utils import KnowledgeBase
 
+from spacy_metric_el.corpus.pubtator import read_pubtator
 from spacy_metric_el.kb import Entity, FaissKnowledgeBase
-from spacy_metric_el.learning.pubtator import read_pubtator
 
 from ..errors import BenchmarkError, Errors
 from ..rows.scispacy_linker import make_vectors

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from time import perf_counter
 from typing import Any
 
-from spacy_metric_el.names import normalise_name
+from spacy_metric_el.text import normalise_name
 
 from ..mentions import Corpus
 from ..names import Candidates

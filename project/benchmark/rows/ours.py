@@ -14,8 +14,8 @@ from spacy.training.loop import train as train_nlp
 from spacy.util import load_config, load_model, minibatch, registry
 from thinc.api import Config, ConfigValidationError
 
-from spacy_metric_el.model.feeding import ABBREVIATION_FACTORIES, feed, feeding_pipes
-from spacy_metric_el.pipeline.long_forms import long_forms
+from spacy_metric_el.encoding.feeding import ABBREVIATION_FACTORIES, feed, feeding_pipes
+from spacy_metric_el.encoding.long_forms import long_forms
 
 from ..errors import BenchmarkError, Errors
 from ..mentions import Corpus, place_span

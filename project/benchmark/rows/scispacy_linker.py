@@ -14,7 +14,7 @@ from scispacy.linking_utils import Entity, KnowledgeBase
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from spacy_metric_el.kb import FaissKnowledgeBase
-from spacy_metric_el.names import normalise_name
+from spacy_metric_el.text import normalise_name
 
 from ..errors import BenchmarkError, Errors
 from ..mentions import Corpus

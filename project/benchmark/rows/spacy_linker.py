@@ -18,9 +18,9 @@ from spacy.util import fix_random_seed, minibatch
 from spacy.vocab import Vocab
 from tqdm import tqdm
 
+from spacy_metric_el.corpus.readers import PubTatorCorpus
 from spacy_metric_el.kb import FaissKnowledgeBase
-from spacy_metric_el.learning.readers import PubTatorCorpus
-from spacy_metric_el.names import normalise_name
+from spacy_metric_el.text import normalise_name
 
 from ..mentions import Corpus, make_tokenizer
 from ..names import Candidates, NameTable

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from spacy.training.initialize import init_nlp
 
-from spacy_metric_el.pipeline.name_docs import NameText, length_batches
-from spacy_metric_el.pipeline.name_encoder import CHARACTERS_PER_BATCH
+from spacy_metric_el.encoding.name_docs import NameText, length_batches
+from spacy_metric_el.encoding.name_encoder import CHARACTERS_PER_BATCH
 
 from ..rows.ours import ConfiguredRow
 from ..task import Task

@@ -6,15 +6,15 @@ from time import perf_counter
 from typing import Any
 from unittest.mock import patch
 
-from spacy_metric_el.kb import postings, vectors
-from spacy_metric_el.kb.index import EightBitRows
-from spacy_metric_el.kb.vectors import RowVectors
+from spacy_metric_el.kb.index import row_vectors as vectors
+from spacy_metric_el.kb.index.faiss_index import EightBitRows, postings
+from spacy_metric_el.kb.index.row_vectors import RowVectors
 from spacy_metric_el.model import head, surface
-from spacy_metric_el.pipeline import search
 from spacy_metric_el.pipeline.linker import MetricEntityLinker
 from spacy_metric_el.ranking import ranker
+from spacy_metric_el.ranking import retrieval as search
+from spacy_metric_el.ranking.listwise import Scorer
 from spacy_metric_el.ranking.ranker import CandidateRanker
-from spacy_metric_el.ranking.scorer import Scorer
 
 STAGES: dict[str, list[tuple[Any, str]]] = {
     "long forms": [(search, "long_forms")],

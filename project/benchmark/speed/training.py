@@ -9,7 +9,7 @@ import torch
 from spacy.training.initialize import init_nlp
 from spacy.util import registry, resolve_dot_names
 
-from spacy_metric_el.learning.gold import gold_mentions
+from spacy_metric_el.corpus.gold import gold_mentions
 
 from ..rows.ours import ConfiguredRow
 from ..rows.published.candidates import CandidateIndex

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import Errors, MetricELError
+from ...lines import existing_file, open_binary
 from ..entity import Entity
 from .jsonl import read_jsonl
-from .lines import existing_file, open_binary
 from .merge import merge_entities
 from .mesh import read_mesh
 from .obo import read_obo

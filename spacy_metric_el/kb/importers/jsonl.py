@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import Errors, MetricELError
+from ...lines import read_lines
 from ..entity import Entity, clean_entity
-from .lines import read_lines
 
 
 def _is_texts(value: object) -> bool:

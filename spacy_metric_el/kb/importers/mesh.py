@@ -8,8 +8,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ...errors import Errors, MetricELError
+from ...lines import existing_file, first_line, open_binary, read_lines
 from ..entity import Entity, clean_entity
-from .lines import existing_file, first_line, open_binary, read_lines
 from .options import DEFAULTS, ReadOptions
 
 _FIELD = re.compile(r"([A-Z][A-Z0-9_ ]*?) *=(.*)", re.DOTALL)

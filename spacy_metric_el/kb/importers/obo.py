@@ -18,8 +18,8 @@ from fastobo.term import (
 )
 
 from ...errors import Errors, MetricELError
+from ...lines import existing_file, open_binary, read_lines
 from ..entity import Entity, unique_texts
-from .lines import existing_file, open_binary, read_lines
 from .merge import merge_entities
 
 SCOPES = ("EXACT", "RELATED", "NARROW", "BROAD")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...errors import Errors, MetricELError
+from ...lines import existing_file, read_lines
 from ..entity import Entity, unique_texts
-from .lines import existing_file, read_lines
 from .obo import concepts_of_terms
 from .options import DEFAULTS, ReadOptions
 

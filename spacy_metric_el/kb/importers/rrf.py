@@ -19,8 +19,8 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from ...errors import Errors, MetricELError
+from ...lines import decode_lines, existing_file, read_lines
 from ..entity import Entity, clean_entity
-from .lines import decode_lines, existing_file, read_lines
 from .options import DEFAULTS, ReadOptions
 from .semantic_types import SEMANTIC_NETWORK, narrower_types
 

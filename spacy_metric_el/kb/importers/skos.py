@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from xml.sax import SAXException
 
 from ...errors import Errors, MetricELError
+from ...lines import existing_file, first_line, open_binary, read_lines
 from ..entity import Entity
-from .lines import existing_file, first_line, open_binary, read_lines
 from .merge import merge_entities
 from .options import DEFAULTS, ReadOptions
 

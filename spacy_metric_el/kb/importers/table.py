@@ -7,8 +7,8 @@ from itertools import groupby
 from pathlib import Path
 
 from ...errors import Errors, MetricELError
+from ...lines import existing_file, first_line, read_lines
 from ..entity import Entity, clean_entity
-from .lines import existing_file, first_line, read_lines
 from .options import DEFAULTS, ReadOptions
 
 FIELDS = {

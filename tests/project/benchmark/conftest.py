@@ -2,9 +2,9 @@
 
 import pytest
 
+from spacy_metric_el.corpus.pubtator import read_pubtator
 from spacy_metric_el.kb import FaissKnowledgeBase
 from spacy_metric_el.kb.knowledge_base import count_mentions
-from spacy_metric_el.learning.pubtator import read_pubtator
 
 from ...util import VOCABULARY
 

@@ -6,7 +6,7 @@ from benchmark.report import read_rows
 from typer import Typer
 from typer.testing import CliRunner
 
-import spacy_metric_el.pipeline.fit_ranker as fit_room
+import spacy_metric_el.training.fit_ranker as fit_room
 from spacy_metric_el.ranking.ranker import EVIDENCE, CandidateRanker
 
 from .test_configured import CONFIG, SMALL, make_row

@@ -16,7 +16,7 @@ from benchmark.kb.workers import measure_workers
 from typer.testing import CliRunner
 
 from spacy_metric_el.kb import Entity, FaissKnowledgeBase
-from spacy_metric_el.names import normalise_name
+from spacy_metric_el.text import normalise_name
 
 WORDS = ["acute", "chronic", "heart", "lung", "kidney", "failure", "attack", "pain", "cancer"]
 REAL = [f"{a} {b} {c}" for a in WORDS[:2] for b in WORDS[2:5] for c in WORDS[5:]]
@@ -143,8 +143,8 @@ def test_figures_of_a_process_of_its_own(tmp_path):
 
 
 def test_texts_of_the_surface_channel_are_searched_by_their_ngrams(monkeypatch, tmp_path):
-    monkeypatch.setattr("spacy_metric_el.kb.index.EXACT_ROWS", 10)
-    monkeypatch.setattr("spacy_metric_el.kb.index.SURFACE_ROWS", 20)
+    monkeypatch.setattr("spacy_metric_el.kb.index.faiss_index.EXACT_ROWS", 10)
+    monkeypatch.setattr("spacy_metric_el.kb.index.faiss_index.SURFACE_ROWS", 20)
     made = names()
     encode, _ = make_encoder("surface", made.indexed, 16)
     vectors, queries = encode(made.indexed), encode(made.queries)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from spacy_metric_el.names import normalise_name
+from spacy_metric_el.text import normalise_name
 
 from ...names import NameTable, rank_concepts
 from ...sparse import SparseIndex
