@@ -56,7 +56,6 @@ class Errors(metaclass=_Coded):
     E013 = "The pipeline's ranker was fitted by another version of spacy-metric-el. Train the pipeline again, or fit the ranker with `linker.fit_ranker(nlp, get_examples)`."
     E014 = "There are no annotated documents to fit the ranker of the linker '{name}' to. Initialize the pipeline with a training corpus, or give one to `linker.fit_ranker(nlp, get_examples)`."
     E015 = "Names cannot be encoded by {workers} workers: {reason}."
-    E016 = "The linker '{name}' has no setting `{setting}`. Its settings are: {known}."
     # Knowledge base
     E101 = "{path}, line {line}: not a JSON record of a concept ({reason})."
     E102 = "Concept '{concept}' has no {missing}. A concept needs an id and a name that are not empty."
