@@ -90,6 +90,20 @@ class EncodedMentions(NamedTuple):
         return np.flatnonzero(np.isin(self.owners, places))
 
 
+def encoded_names(names: Sequence[str], vectors: np.ndarray, context_width: int) -> EncodedMentions:
+    """Take names for mentions, each in a document of its own.
+
+    names (Sequence[str]): (n,) names.
+    vectors (np.ndarray): (n, width) float32, of them.
+    context_width (int): Width of the context channel, the first part of each vector.
+    RETURNS (EncodedMentions): A mention and a query for each.
+    """
+    n = len(names)
+    table = MentionTable(np.arange(n), names, names, [""] * n, vectors[:, :context_width])
+    every = np.ones(n, dtype=bool)
+    return EncodedMentions(table, vectors, np.arange(n), every, every, names)
+
+
 def join_tables(tables: Sequence[MentionTable]) -> MentionTable:
     """RETURNS (MentionTable): The mentions of several tables, one table after the other."""
     written, long, labels = (
