@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
+
 from benchmark.rows.sapbert import SapbertRow, align, multi_similarity_loss
 from benchmark.wordpieces import WordpieceModel, batches_by_length, find_model
-
 from spacy_metric_el.errors import MetricELError
 
 

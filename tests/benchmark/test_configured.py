@@ -5,16 +5,17 @@ from types import SimpleNamespace
 
 import pytest
 import srsly
-from benchmark import wordpieces
-from benchmark.cli import app, find_test, read_overrides
-from benchmark.rows.ours import STAGES, ConfiguredRow
-from benchmark.runner import run_row
-from benchmark.task import Task
 from typer.testing import CliRunner
 
+from benchmark import wordpieces
+from benchmark.options import find_test, read_overrides
+from benchmark.rows.ours import STAGES, ConfiguredRow
+from benchmark.run import OURS, app
+from benchmark.runner import run_row
+from benchmark.task import Task
 from spacy_metric_el.errors import MetricELError
 
-CONFIG = Path(__file__).resolve().parents[3] / "project" / "configs" / "cnn.cfg"
+CONFIG = Path(__file__).resolve().parents[2] / "project" / "configs" / "cnn.cfg"
 TRANSFORMER = CONFIG.with_name("minilm.cfg")
 
 SMALL = {
@@ -87,6 +88,10 @@ def test_bad_configs(task, tmp_path):
     path.write_text('[nlp]\nlang = "en"\n[components]\n[components.x]\nfactory = "ner"\n')
     with pytest.raises(MetricELError, match=r"E409.*x"):
         ConfiguredRow(path, "trained").train(task)
+
+
+def test_every_stage_has_a_command():
+    assert set(OURS) == set(STAGES)
 
 
 def test_overrides():

@@ -2,6 +2,7 @@ import random
 
 import pytest
 import torch
+
 from benchmark.mentions import Corpus, Mention
 from benchmark.rows.published import PublishedRow
 from benchmark.rows.published.candidates import CandidateIndex
@@ -17,7 +18,6 @@ from benchmark.rows.published.encoders import WordpieceEncoders, mark
 from benchmark.rows.published.row import describe_entities
 from benchmark.rows.published.train import train_step
 from benchmark.rows.published.units import Context, form_units, make_context
-
 from spacy_metric_el.errors import MetricELError
 
 

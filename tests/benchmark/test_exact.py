@@ -1,7 +1,7 @@
 import pytest
+
 from benchmark.rows.exact import ExactRow
 from benchmark.task import Task
-
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.evaluation.baseline import ExactLookup
 

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 from wasabi import MarkdownRenderer, msg
 
-from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.evaluation.report import write_metrics
 
 from .errors import BenchmarkError, Errors
+from .options import FIGURES, CorpusName, Folder
 from .results import COLUMNS, PREDICTIONS_SUFFIX, paired_difference, read_row
 
 MISSING = "-"
@@ -36,8 +36,8 @@ SEED = re.compile(r"(.+)-seed\d+")
 
 
 def main(
-    corpus: Annotated[str, typer.Argument(help="What the corpus was called")],
-    folder: Annotated[Path, typer.Option(help="Folder of the figures")] = Path("metrics/benchmark"),
+    corpus: CorpusName,
+    folder: Folder = FIGURES / "benchmark",
     ours: Annotated[str, typer.Option(help="Name of our row")] = "ours",
     exact: Annotated[str, typer.Option(help="Name of the exact lookup's row")] = "exact",
 ) -> None:
@@ -48,15 +48,11 @@ def main(
 
     \b
     EXAMPLES
-    $ python benchmark/table.py medmentions
-    $ python benchmark/table.py ncbi --folder metrics/test --ours ours-minilm
+    $ python -m benchmark.run table medmentions
+    $ python -m benchmark.run table ncbi --folder metrics/test --ours ours-minilm
     """
-    try:
-        rows = read_rows(folder / corpus)
-        table = compare(rows, folder / corpus, ours=ours, exact=exact)
-    except MetricELError as err:
-        typer.secho(str(err), fg="red", err=True)
-        raise typer.Exit(1) from err
+    rows = read_rows(folder / corpus)
+    table = compare(rows, folder / corpus, ours=ours, exact=exact)
     text = render(corpus, table)
     typer.echo(text)
     (folder / f"{corpus}.md").write_text(text + "\n", encoding="utf8")

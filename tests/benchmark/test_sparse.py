@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy import sparse
+
 from benchmark.names import rank_concepts
 from benchmark.sparse import SparseIndex, nearest
-from scipy import sparse
 
 
 def naive(vectors, query, k):

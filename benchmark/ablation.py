@@ -12,7 +12,6 @@ import typer
 from wasabi import MarkdownRenderer, msg
 
 import spacy_metric_el.pipeline.fit_ranker as fit_room
-from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.evaluation.report import write_metrics
 from spacy_metric_el.ranking.document import DOCUMENT_FEATURES
 from spacy_metric_el.ranking.features import FEATURES
@@ -20,7 +19,7 @@ from spacy_metric_el.ranking.prototypes import PROTOTYPE_FEATURES
 from spacy_metric_el.ranking.ranker import EVIDENCE, CandidateRanker
 from spacy_metric_el.ranking.wording import WORDING_FEATURES
 
-from . import cli
+from . import options
 from .errors import BenchmarkError, Errors
 from .report import MISSING, comparable, read_rows
 from .results import COLUMNS, PREDICTIONS_SUFFIX, paired_difference
@@ -307,23 +306,23 @@ def _line(name: str, measures: Mapping[str, Any], differences: Mapping[str, Any]
 
 
 def main(
-    corpus: cli.CorpusName,
-    kb: cli.KbFolder,
-    train: cli.TrainFile,
-    dev: cli.TestFile = "",
-    config: cli.Config = cli.CONFIG,
+    corpus: options.CorpusName,
+    kb: options.KbFolder,
+    train: options.TrainFile,
+    dev: options.TestFile = "",
+    config: options.Config = options.CONFIGS / "cnn.cfg",
     only: Annotated[
         list[str] | None, typer.Option(help="Rows to run; all of them, if not given")
     ] = None,
     model: Annotated[
         str, typer.Option(help="Pipeline trained before, for the rows that share an encoder")
     ] = "",
-    output: cli.Output = cli.FIGURES,
-    limit: cli.Limit = 0,
-    train_limit: cli.TrainLimit = 0,
-    steps: cli.Steps = 0,
-    override: cli.Override = None,
-    seed: cli.Seed = 0,
+    output: options.Output = options.FIGURES / "benchmark",
+    limit: options.Limit = 0,
+    train_limit: options.TrainLimit = 0,
+    steps: options.Steps = 0,
+    override: options.Override = None,
+    seed: options.Seed = 0,
 ) -> None:
     """
     Turn off one part of this project's linker after the other.
@@ -336,35 +335,29 @@ def main(
 
     \b
     EXAMPLES
-    $ python benchmark/ablate.py ncbi --kb kb/ncbi --train train.pubtator
-    $ python benchmark/ablate.py ncbi --kb kb/ncbi --train train.pubtator --only full \\
+    $ python -m benchmark.run ablate ncbi --kb kb/ncbi --train train.pubtator
+    $ python -m benchmark.run ablate ncbi --kb kb/ncbi --train train.pubtator --only full \\
         --only wording --model training/ncbi/model-best
     """
-    try:
-        known = ablations(config)
-        for name in only or ():
-            if name not in known:
-                expected = f"one of {', '.join(known)}"
-                raise BenchmarkError(
-                    Errors.E410.format(setting="only", value=name, expected=expected)
-                )
-        run_ablations(
-            Task(kb, train, train_limit=train_limit, seed=seed, progress=cli.shows_progress()),
-            {name: value for name, value in known.items() if not only or name in only},
-            config=config,
-            model=model,
-            overrides=cli.read_overrides(override, steps),
-            corpus=corpus,
-            test=cli.find_test(dev, train),
-            output=output,
-            limit=limit,
-        )
-        folder = output / corpus / FOLDER
-        rows = read_rows(folder)
-        text, differences = render(corpus, rows, folder)
-    except MetricELError as err:
-        typer.secho(str(err), fg="red", err=True)
-        raise typer.Exit(1) from err
+    known = ablations(config)
+    for name in only or ():
+        if name not in known:
+            expected = f"one of {', '.join(known)}"
+            raise BenchmarkError(Errors.E410.format(setting="only", value=name, expected=expected))
+    run_ablations(
+        Task(kb, train, train_limit=train_limit, seed=seed, progress=options.shows_progress()),
+        {name: value for name, value in known.items() if not only or name in only},
+        config=config,
+        model=model,
+        overrides=options.read_overrides(override, steps),
+        corpus=corpus,
+        test=options.find_test(dev, train),
+        output=output,
+        limit=limit,
+    )
+    folder = output / corpus / FOLDER
+    rows = read_rows(folder)
+    text, differences = render(corpus, rows, folder)
     typer.echo(text)
     place = output / f"{corpus}-ablation.md"
     place.write_text(text + "\n", encoding="utf8")

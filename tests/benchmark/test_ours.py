@@ -1,12 +1,12 @@
 import pytest
+from spacy.training import Example
+
 from benchmark.results import read_predictions
 from benchmark.rows.ours import OursRow
 from benchmark.runner import run_row
-from spacy.training import Example
-
 from spacy_metric_el.errors import MetricELError
 
-from ...util import make_kb, make_nlp
+from ..util import make_kb, make_nlp
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ class Errors:
     # fmt: off
     E401 = "[E401] {path}: there is no such file or folder."
     E402 = "[E402] {path}: none of the mentions read has a concept id, so there is nothing to measure."
-    E403 = "[E403] {folder}: no row has been measured here. Run benchmark/run.py first."
+    E403 = "[E403] {folder}: no row has been measured here. Run a row first."
     E404 = "[E404] {path}: not the result of a row ({reason})."
     E405 = "[E405] {first} and {second} were measured on different mentions and cannot be compared. Run both on the same test file."
     E406 = "[E406] The package '{package}' is not installed, and this row needs it: pip install {requirement}."

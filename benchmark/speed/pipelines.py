@@ -11,11 +11,12 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.util import minibatch
 
+from spacy_metric_el.stages import record_stages
+
 from ..mentions import Corpus, place_span
 from ..rows.ours import BATCH_SIZE, ConfiguredRow
 from ..task import Task
 from .encoders import ENCODERS, encoder_settings
-from .stages import measure_stages
 
 REPEATS = 3
 
@@ -31,7 +32,7 @@ def measure_pipeline(task: Task, corpus: Corpus, encoder: str, peer: Any = None)
     encoder (str): One of `ENCODERS`.
     peer (Any): A row that has been trained, whose linking is measured on the same documents.
     RETURNS (dict[str, Any]): Seconds of the least of some repeats, documents and mentions,
-        and under `stages` where the time of linking goes, see `measure_stages`.
+        and under `stages` where the time of linking goes.
     """
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
@@ -65,7 +66,7 @@ def measure_pipeline(task: Task, corpus: Corpus, encoder: str, peer: Any = None)
         "index": linker.kb.vectors.factory,
         "encoding_seconds": encoding,
         "linking_seconds": linking,
-        "stages": measure_stages(lambda: link(encoded())),
+        "stages": measure_stages(link, encoded()),
     }
     if peer is not None:
         found["peer_seconds"] = least_seconds(
@@ -75,6 +76,13 @@ def measure_pipeline(task: Task, corpus: Corpus, encoder: str, peer: Any = None)
             encoded,
         )
     return found
+
+
+def measure_stages(link: Callable[[list[Doc]], object], docs: list[Doc]) -> dict[str, float]:
+    """RETURNS (dict[str, float]): The seconds of each stage that the package marks, the longest first."""
+    with record_stages() as seconds:
+        link(docs)
+    return dict(sorted(seconds.items(), key=lambda pair: -pair[1]))
 
 
 def least_seconds(work: Callable[[list[Doc]], object], make: Callable[[], list[Doc]]) -> float:

@@ -6,7 +6,7 @@ from spacy_metric_el.kb import FaissKnowledgeBase
 from spacy_metric_el.kb.knowledge_base import count_mentions
 from spacy_metric_el.learning.pubtator import read_pubtator
 
-from ...util import VOCABULARY
+from ..util import VOCABULARY
 
 TRAIN = """\
 10|t|A bad cold and a heart attack.

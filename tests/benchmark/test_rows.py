@@ -2,15 +2,14 @@
 
 import pytest
 import srsly
-from benchmark.cli import app
-from benchmark.report import compare, main, read_rows, render
-from benchmark.results import PREDICTIONS_SUFFIX, paired_difference, read_predictions, write_row
-from benchmark.rows.exact import ExactRow
-from benchmark.runner import deepen, run_row
-from benchmark.task import Training
-from typer import Typer
 from typer.testing import CliRunner
 
+from benchmark.report import compare, read_rows, render
+from benchmark.results import PREDICTIONS_SUFFIX, paired_difference, read_predictions, write_row
+from benchmark.rows.exact import ExactRow
+from benchmark.run import app
+from benchmark.runner import deepen, run_row
+from benchmark.task import Training
 from spacy_metric_el.errors import MetricELError
 
 
@@ -194,13 +193,11 @@ def test_commands(kb_path, train_path, dev_path, tmp_path):
     result = runner.invoke(app, run)
     assert result.exit_code == 0, result.output
     assert "88.9" in result.output
-    table = Typer()
-    table.command()(main)
-    result = runner.invoke(table, ["small", "--folder", str(tmp_path)])
+    result = runner.invoke(app, ["table", "small", "--folder", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert "| exact |" in (tmp_path / "small.md").read_text(encoding="utf8")
     assert set(srsly.read_json(tmp_path / "small.json")["rows"]) == {"exact"}
-    result = runner.invoke(table, ["none", "--folder", str(tmp_path)])
+    result = runner.invoke(app, ["table", "none", "--folder", str(tmp_path)])
     assert result.exit_code == 1
     assert "E403" in result.output
 
@@ -216,4 +213,4 @@ def test_missing_file_is_one_line(kb_path, train_path, tmp_path):
 def test_help_has_examples(command):
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0
-    assert f"run.py {command}" in result.output
+    assert f"benchmark.run {command}" in result.output

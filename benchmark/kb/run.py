@@ -1,32 +1,24 @@
-"""The command line: knowledge bases of many rows, peers, and worker processes."""
+"""Knowledge bases of many rows, peers, and worker processes: `python -m benchmark.kb.run --help`."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from wasabi import MarkdownRenderer, msg, table
+from wasabi import msg
 
-from spacy_metric_el.cli._util import CleanErrorsGroup
 from spacy_metric_el.evaluation.report import write_metrics
 from spacy_metric_el.kb import FaissKnowledgeBase
 
-from ..cli import shows_progress
+from ..options import FIGURES, VECTORS, Folder, Output, Page, Seed, make_app, shows_progress
 from ..results import gather_figures
 
-app = typer.Typer(
-    name="bench-kb",
-    help="Measure knowledge bases: time to build and load, memory, searches a second, recall.",
-    cls=CleanErrorsGroup,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
+app = make_app(
+    "bench-kb",
+    "Measure knowledge bases: time to build and load, memory, searches a second, recall.",
 )
 
 Kbs = Annotated[list[Path], typer.Argument(help="Knowledge bases whose names are taken")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the figures")]
-Seed = Annotated[int, typer.Option(help="Of all that is drawn")]
-FIGURES = Path("metrics/kb")
 
 COLUMNS: dict[str, Callable[[dict], str]] = {
     "names": lambda x: f"{x['names']:,}",
@@ -60,8 +52,8 @@ def rows_cli(
         str, typer.Option(help="FAISS factory string; the one for so many rows if empty")
     ] = "",
     exact: Annotated[bool, typer.Option(help="Whether to compare with exact search")] = True,
-    cache: Annotated[Path, typer.Option(help="Folder that keeps the vectors")] = Path("kb/vectors"),
-    output: Output = FIGURES,
+    cache: Annotated[Path, typer.Option(help="Folder that keeps the vectors")] = VECTORS,
+    output: Output = FIGURES / "kb",
     seed: Seed = 0,
 ) -> None:
     """
@@ -71,8 +63,8 @@ def rows_cli(
 
     \b
     EXAMPLES
-    $ python benchmark/kb_run.py rows kb/bc5cdr kb/medmentions --encoder minilm
-    $ python benchmark/kb_run.py rows kb/bc5cdr --rows 10000000 --encoder minilm --width 192
+    $ python -m benchmark.kb.run rows kb/bc5cdr kb/medmentions --encoder minilm
+    $ python -m benchmark.kb.run rows kb/bc5cdr --rows 10000000 --encoder minilm --width 192
     """
     from .encoding import SURFACE, all_rows, cut, encode_names, make_encoder
     from .measure import measure_rows
@@ -97,7 +89,7 @@ def peers_cli(
     names: Annotated[int, typer.Option(min=0, help="Names to take; 0 for all")] = 20_000,
     scispacy: Annotated[bool, typer.Option(help="Whether to measure scispaCy, too")] = True,
     max_minutes: Annotated[float, typer.Option(help="What scispaCy's index may take")] = 30.0,
-    output: Output = FIGURES,
+    output: Output = FIGURES / "kb",
     seed: Seed = 0,
 ) -> None:
     """
@@ -106,8 +98,8 @@ def peers_cli(
 
     \b
     EXAMPLES
-    $ python benchmark/kb_run.py peers kb/bc5cdr corpus/bc5cdr/dev.pubtator
-    $ python benchmark/kb_run.py peers kb/bc5cdr corpus/bc5cdr/dev.pubtator --names 0 --no-scispacy
+    $ python -m benchmark.kb.run peers kb/bc5cdr corpus/bc5cdr/dev.pubtator
+    $ python -m benchmark.kb.run peers kb/bc5cdr corpus/bc5cdr/dev.pubtator --names 0 --no-scispacy
     """
     from .peers import compare_peers
 
@@ -116,7 +108,7 @@ def peers_cli(
         opened, test, names, max_minutes=max_minutes, seed=seed, with_scispacy=scispacy
     )
     for linker, figures in found:
-        write_figures(output, f"peers-{names or opened.records.n_names}-{linker}", figures)
+        write_figures(output, f"peers-{names or 'all'}-{linker}", figures)
 
 
 @app.command("workers")
@@ -124,7 +116,7 @@ def workers_cli(
     kb: Annotated[Path, typer.Argument(help="Knowledge base whose names are taken")],
     n_process: Annotated[int, typer.Option("--n-process", min=1, help="Worker processes")] = 4,
     mentions: Annotated[int, typer.Option(min=256, help="Mentions that are linked")] = 20_000,
-    output: Output = FIGURES,
+    output: Output = FIGURES / "kb",
 ) -> None:
     """
     Link in worker processes, and add up the memory of all of them, shared pages in
@@ -132,7 +124,7 @@ def workers_cli(
 
     \b
     EXAMPLES
-    $ python benchmark/kb_run.py workers kb/bc5cdr --n-process 4
+    $ python -m benchmark.kb.run workers kb/bc5cdr --n-process 4
     """
     from .workers import measure_workers
 
@@ -142,35 +134,30 @@ def workers_cli(
 
 @app.command("table")
 def table_cli(
-    folder: Annotated[Path, typer.Option(help="Folder of the figures")] = FIGURES,
+    folder: Folder = FIGURES / "kb",
 ) -> None:
     """
     Write FOLDER.json and FOLDER.md from the figures in FOLDER, and print them.
 
     \b
     EXAMPLES
-    $ python benchmark/kb_run.py table
+    $ python -m benchmark.kb.run table
     """
     found = gather_figures(folder)
-    header = ["row", *COLUMNS]
     lines = [
         [name, *(column(figures) for column in COLUMNS.values())]
         for name, figures in found.items()
         if "workers" not in figures
     ]
-    page = MarkdownRenderer()
-    page.add(page.title(2, "Knowledge bases"))
-    page.add(page.table(lines, header=header, aligns=["l"] + ["r"] * len(COLUMNS)))
-    typer.echo(table(lines, header=header, divider=True))
+    page = Page(folder.with_suffix(".md"))
+    page.table("Knowledge bases", ["row", *COLUMNS], lines)
     for name, x in found.items():
         if "workers" in x:
-            line = (
+            page.text(
                 f"{name}: a knowledge base of {x['names']:,} names adds {x['one_mib']:,.0f} MiB to"
                 f" one process, {x['all_mib']:,.0f} MiB to it and its {x['workers']} workers."
             )
-            page.add(line)
-            typer.echo(line)
-    folder.with_suffix(".md").write_text(page.text + "\n", encoding="utf8")
+    page.write()
 
 
 def open_kb(path: Path) -> FaissKnowledgeBase:
@@ -196,3 +183,7 @@ def write_figures(output: Path, name: str, figures: dict[str, Any]) -> None:
 
 def _number(value: float | None, digits: int = 0) -> str:
     return "" if value is None else f"{value:,.{digits}f}"
+
+
+if __name__ == "__main__":
+    app()

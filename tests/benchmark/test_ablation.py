@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import srsly
-from benchmark.ablation import ablations, hidden_evidence, main, render, run_ablations
-from benchmark.report import read_rows
-from typer import Typer
 from typer.testing import CliRunner
 
 import spacy_metric_el.pipeline.fit_ranker as fit_room
+from benchmark.ablation import ablations, hidden_evidence, render, run_ablations
+from benchmark.report import read_rows
+from benchmark.run import app
 from spacy_metric_el.ranking.ranker import EVIDENCE, CandidateRanker
 
 from .test_configured import CONFIG, SMALL, make_row
@@ -94,16 +94,14 @@ def test_rows_and_table(task, known, dev_path, tmp_path):
 
 
 def test_command(kb_path, train_path, dev_path, tmp_path):
-    command = Typer()
-    command.command()(main)
     options = [f"--override={key}={value}" for key, value in SMALL.items()]
     files = ["--kb", str(kb_path), "--train", str(train_path), "--output", str(tmp_path)]
-    run = ["small", *files, "--config", str(CONFIG), *options]
-    result = CliRunner().invoke(command, [*run, "--only", "ranker"])
+    run = ["ablate", "small", *files, "--config", str(CONFIG), *options]
+    result = CliRunner().invoke(app, [*run, "--only", "ranker"])
     assert result.exit_code == 0, result.output
     assert set(srsly.read_json(tmp_path / "small-ablation.json")["rows"]) == {"ranker"}
     assert "| ranker |" in (tmp_path / "small-ablation.md").read_text(encoding="utf8")
-    result = CliRunner().invoke(command, [*run, "--only", "nothing"])
+    result = CliRunner().invoke(app, [*run, "--only", "nothing"])
     assert result.exit_code == 1
     assert "E410" in result.output
 

@@ -9,7 +9,6 @@ pytest.importorskip("scispacy.linking_utils")
 
 from benchmark.rows import scispacy_linker
 from benchmark.rows.scispacy_linker import ScispacyRow, decide, export_kb, make_vectors
-
 from spacy_metric_el.errors import MetricELError
 
 

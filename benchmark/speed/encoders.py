@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from ..errors import BenchmarkError, Errors
+from ..options import CONFIGS
 from ..wordpieces import find_model
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 BFLOAT16 = {
     "components.transformer.model.@architectures": "spacy_metric_el.BFloat16TransformerModel.v1"
 }

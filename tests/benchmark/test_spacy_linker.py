@@ -2,8 +2,9 @@ import random
 
 import numpy as np
 import pytest
-from benchmark.rows.spacy_linker import SpacyRow, entity_vectors, look_up, rank
 from spacy.tokens import Span
+
+from benchmark.rows.spacy_linker import SpacyRow, entity_vectors, look_up, rank
 
 
 @pytest.fixture

@@ -1,33 +1,22 @@
-"""The command line: pipelines with a linker and without."""
+"""Pipelines with a linker and without: `python -m benchmark.speed.run --help`."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from wasabi import MarkdownRenderer, msg, table
+from wasabi import msg
 
-from spacy_metric_el.cli._util import CleanErrorsGroup
 from spacy_metric_el.evaluation.report import write_metrics
 
-from ..cli import find_test, shows_progress
 from ..mentions import read_corpus
+from ..options import FIGURES, Folder, Output, Page, find_test, make_app, shows_progress
 from ..results import gather_figures
 from ..task import Task
-from .stages import STAGES
 
-app = typer.Typer(
-    name="bench-speed",
-    help="Measure what linking adds to pipelines.",
-    cls=CleanErrorsGroup,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-)
+app = make_app("bench-speed", "Measure what linking adds to pipelines.")
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the figures")]
 Kb = Annotated[Path, typer.Argument(help="Folder of the knowledge base")]
 Train = Annotated[Path, typer.Argument(help="PubTator file of the training mentions")]
-FIGURES = Path("metrics/speed")
 NAMES, TRAINING, PRECISION = "names", "training", "precision"
 OTHERS = (NAMES, TRAINING, PRECISION)
 """Files of figures that are no pipelines."""
@@ -45,11 +34,6 @@ HEADER = (
 PRECISIONS = ("mentions", "float32, % right", "bfloat16", "% linked alike", "times faster")
 
 
-@app.callback()
-def main() -> None:
-    """Measure what linking adds to pipelines."""
-
-
 @app.command("pipelines")
 def pipelines_cli(
     kb: Kb,
@@ -63,7 +47,7 @@ def pipelines_cli(
         list[str] | None, typer.Option(help="Pipelines to measure; all of them, if not given")
     ] = None,
     scispacy: Annotated[bool, typer.Option(help="Whether to measure scispaCy, too")] = True,
-    output: Output = FIGURES,
+    output: Output = FIGURES / "speed",
 ) -> None:
     """
     Link documents whose entities are given, in pipelines that differ in their encoder:
@@ -72,8 +56,8 @@ def pipelines_cli(
 
     \b
     EXAMPLES
-    $ python benchmark/speed_run.py pipelines kb/medmentions corpus/medmentions/train.pubtator
-    $ python benchmark/speed_run.py pipelines kb/ncbi corpus/ncbi/train.pubtator --only minilm
+    $ python -m benchmark.speed.run pipelines kb/medmentions corpus/medmentions/train.pubtator
+    $ python -m benchmark.speed.run pipelines kb/ncbi corpus/ncbi/train.pubtator --only minilm
     """
     from .encoders import ENCODERS
     from .pipelines import measure_pipeline
@@ -96,7 +80,7 @@ def names_cli(
     kb: Kb,
     train: Train,
     names: Annotated[int, typer.Option(min=1, help="Names to encode")] = 5_000,
-    output: Output = FIGURES,
+    output: Output = FIGURES / "speed",
 ) -> None:
     """
     Encode names of a knowledge base through MiniLM, as a build does it where names have a
@@ -104,7 +88,7 @@ def names_cli(
 
     \b
     EXAMPLES
-    $ python benchmark/speed_run.py names kb/medmentions corpus/medmentions/train.pubtator
+    $ python -m benchmark.speed.run names kb/medmentions corpus/medmentions/train.pubtator
     """
     from .names import measure_names
 
@@ -117,7 +101,7 @@ def training_cli(
     kb: Kb,
     train: Train,
     seconds: Annotated[float, typer.Option(min=0, help="What each way may take")] = 90.0,
-    output: Output = FIGURES,
+    output: Output = FIGURES / "speed",
 ) -> None:
     """
     Take training steps with MiniLM: those of configs/minilm.cfg, and those of the
@@ -126,7 +110,7 @@ def training_cli(
 
     \b
     EXAMPLES
-    $ python benchmark/speed_run.py training kb/medmentions corpus/medmentions/train.pubtator
+    $ python -m benchmark.speed.run training kb/medmentions corpus/medmentions/train.pubtator
     """
     from .training import measure_training
 
@@ -144,15 +128,15 @@ def precision_cli(
     ] = "",
     dev: Annotated[str, typer.Option(help="File to link; dev.pubtator beside TRAIN if empty")] = "",
     docs: Annotated[int, typer.Option(min=0, help="Documents to link; 0 for all")] = 0,
-    output: Output = FIGURES,
+    output: Output = FIGURES / "speed",
 ) -> None:
     """
     Link documents with the same transformer in float32 and in bfloat16.
 
     \b
     EXAMPLES
-    $ python benchmark/speed_run.py precision kb/bc5cdr corpus/bc5cdr/train.pubtator
-    $ python benchmark/speed_run.py precision kb/bc5cdr corpus/bc5cdr/train.pubtator \\
+    $ python -m benchmark.speed.run precision kb/bc5cdr corpus/bc5cdr/train.pubtator
+    $ python -m benchmark.speed.run precision kb/bc5cdr corpus/bc5cdr/train.pubtator \\
         --model training/bc5cdr/model-best
     """
     from .precision import measure_precision
@@ -165,41 +149,36 @@ def precision_cli(
 
 @app.command("table")
 def table_cli(
-    folder: Annotated[Path, typer.Option(help="Folder of the figures")] = FIGURES,
+    folder: Folder = FIGURES / "speed",
 ) -> None:
     """
     Write FOLDER.json and FOLDER.md from the figures in FOLDER, and print them.
 
     \b
     EXAMPLES
-    $ python benchmark/speed_run.py table
+    $ python -m benchmark.speed.run table
     """
     found = gather_figures(folder)
     pipelines = [figures for name, figures in found.items() if name not in OTHERS]
-    page = MarkdownRenderer()
-    for title, header, lines in (
-        ("Pipelines with a linker and without", HEADER, [_line(x) for x in pipelines]),
-        ("Where linking spends its time, %", ("pipeline", *STAGES), _stage_lines(pipelines)),
-        ("Per second", ("what", "ours", "otherwise", "ratio"), _rate_lines(found)),
-        ("The same transformer in both precisions", PRECISIONS, _precision_lines(found)),
-    ):
-        if not lines:
-            continue
-        page.add(page.title(2, title))
-        page.add(page.table(lines, header=header, aligns=["l"] + ["r"] * (len(header) - 1)))
-        typer.echo(table(lines, header=header, divider=True))
-    folder.with_suffix(".md").write_text(page.text + "\n", encoding="utf8")
+    page = Page(folder.with_suffix(".md"))
+    page.table("Pipelines with a linker and without", HEADER, [_line(x) for x in pipelines])
+    page.table("Where linking spends its time, %", *_stage_lines(pipelines))
+    page.table("Per second", ("what", "ours", "otherwise", "ratio"), _rate_lines(found))
+    page.table("The same transformer in both precisions", PRECISIONS, _precision_lines(found))
+    page.write()
 
 
-def _stage_lines(pipelines: list[dict[str, Any]]) -> list[list[str]]:
+def _stage_lines(pipelines: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """RETURNS (tuple[list[str], list[list[str]]]): The header, and a line a pipeline: the share of each stage."""
+    timed = [figures for figures in pipelines if figures.get("stages")]
+    names = list(dict.fromkeys(name for figures in timed for name in figures["stages"]))
     lines = []
-    for figures in pipelines:
-        if not (stages := figures.get("stages")):
-            continue
+    for figures in timed:
+        stages = figures["stages"]
         whole = sum(stages.values())
-        shares = [f"{100 * stages[stage] / whole:.0f}" for stage in STAGES]
+        shares = [f"{100 * stages.get(name, 0.0) / whole:.0f}" for name in names]
         lines.append([figures["encoder"], *shares])
-    return lines
+    return ["pipeline", *names], lines
 
 
 def _rate_lines(found: dict[str, dict[str, Any]]) -> list[list[str]]:
@@ -248,3 +227,7 @@ def _line(x: dict[str, Any]) -> list[str]:
         f"{1e6 * peer / x['mentions']:,.0f}",
         f"{peer / linking:.1f}",
     ]
+
+
+if __name__ == "__main__":
+    app()

@@ -1,6 +1,6 @@
 import pytest
-from benchmark.mentions import Corpus, Mention, expand_abbreviations, read_corpus
 
+from benchmark.mentions import Corpus, Mention, expand_abbreviations, read_corpus
 from spacy_metric_el.errors import MetricELError
 
 

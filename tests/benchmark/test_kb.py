@@ -5,16 +5,16 @@ import json
 import numpy as np
 import pytest
 import srsly
+from typer.testing import CliRunner
+
 from benchmark.errors import BenchmarkError
-from benchmark.kb.cli import app
 from benchmark.kb.encoding import all_rows, encode_names, make_encoder
 from benchmark.kb.measure import Reordered, exact_search, in_own_process, measure_rows, recall
 from benchmark.kb.names import make_names
 from benchmark.kb.peers import compare_peers, draw_entities, gold_mentions
 from benchmark.kb.probe import TOP_K
+from benchmark.kb.run import app
 from benchmark.kb.workers import measure_workers
-from typer.testing import CliRunner
-
 from spacy_metric_el.kb import Entity, FaissKnowledgeBase
 from spacy_metric_el.names import normalise_name
 
