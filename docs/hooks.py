@@ -1,10 +1,14 @@
 """Tables that the documentation makes of the package itself, so that they cannot differ from it."""
 
 import json
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 SETTINGS_MARKER = "<!-- settings -->"
 ERRORS_MARKER = "<!-- errors -->"
+CURES = Path(__file__).parent / "cures.yml"
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -40,18 +44,23 @@ def settings_tables() -> str:
 
 
 def message_tables() -> str:
-    """RETURNS (str): A table of all errors and one of all warnings."""
+    """RETURNS (str): A table of all errors and one of all warnings, with what to do about each."""
     from spacy_metric_el.errors import Errors, Warnings
 
+    cures = yaml.safe_load(CURES.read_text(encoding="utf8"))
     parts = []
     for title, catalogue in (("Errors", Errors), ("Warnings", Warnings)):
-        # Not by getattr, which puts the code in front of the text.
+        # Not by getattr, which puts the code in front of the text. The span is what links go to.
         rows = [
-            [f"`{code}`", f"`` {text} ``" if "`" in text else f"`{text}`"]
+            [
+                f'<span id="{code.lower()}"></span>`{code}`',
+                f"`` {text} ``" if "`" in text else f"`{text}`",
+                cures[code],
+            ]
             for code, text in vars(catalogue).items()
             if not code.startswith("__")
         ]
-        parts.append(f"## {title}\n\n{_table(['code', 'message'], rows)}")
+        parts.append(f"## {title}\n\n{_table(['code', 'message', 'what to do'], rows)}")
     return "\n\n".join(parts)
 
 

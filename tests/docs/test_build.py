@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import srsly
 
 from spacy_metric_el.errors import Errors, Warnings
 from spacy_metric_el.settings import LinkerSettings
@@ -58,3 +59,9 @@ def test_nothing_is_loaded_from_elsewhere(site):
 
 def test_sources_of_tables_are_no_pages(site):
     assert not list(site.rglob("*.py"))
+
+
+def test_every_message_has_a_cure():
+    cures = srsly.read_yaml(ROOT / "docs" / "cures.yml")
+    codes = [code for x in (Errors, Warnings) for code in vars(x) if not code.startswith("__")]
+    assert [code for code in codes if not cures.get(code)] == []
