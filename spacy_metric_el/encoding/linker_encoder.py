@@ -101,7 +101,7 @@ class KBEncoder:
             self.fit(kb)
 
     def fit(self, kb: "FaissKnowledgeBase") -> None:
-        """Fit the channels to a vocabulary; see `encode_kb.fit_channels`.
+        """Fit the channels to a vocabulary; see `kb_rows.fit_channels`.
 
         kb (FaissKnowledgeBase): With vectors of the same encoder, it has the weights of
             n-grams, too.
