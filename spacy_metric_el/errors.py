@@ -56,6 +56,7 @@ class Errors(metaclass=_Coded):
     E013 = "The pipeline's ranker was fitted by another version of spacy-metric-el. Train the pipeline again, or fit the ranker with `linker.fit_ranker(nlp, get_examples)`."
     E014 = "There are no annotated documents to fit the ranker of the linker '{name}' to. Initialize the pipeline with a training corpus, or give one to `linker.fit_ranker(nlp, get_examples)`."
     E015 = "Names cannot be encoded by {workers} workers: {reason}."
+    E016 = "The linker '{name}' has no setting `{setting}`. Its settings are: {known}."
     # Knowledge base
     E101 = "{path}, line {line}: not a JSON record of a concept ({reason})."
     E102 = "Concept '{concept}' has no {missing}. A concept needs an id and a name that are not empty."
@@ -111,9 +112,7 @@ class Errors(metaclass=_Coded):
     E211 = "Corpus setting `{setting}` is {value}, but must be {expected}."
     E230 = "PrototypeTriplet needs a margin above 0 and negatives of 1 or more, but margin is {margin} and negatives is {negatives}."
     E231 = "ClusterBatcher needs size and buffer of 1 or more and partners of 0 or more, but got size {size}, partners {partners}, buffer {buffer}."
-    E232 = "refresh_mining_index and fit_ranker need a number of steps of 1 or more, but got {every}."
-    E233 = "Self-alignment needs concepts with two names or more, and the knowledge base has none."
-    E234 = "self_align needs steps, size and learn_rate above 0, but got steps {steps}, size {size}, learn_rate {learn_rate}."
+    E232 = "fit_ranker needs a number of steps of 1 or more, but got {every}."
     # Command line
     E301 = "{model}: no pipeline can be loaded ({reason})."
     E302 = "A file or folder cannot be read or written: {reason}."
@@ -144,6 +143,8 @@ class Warnings(metaclass=_Coded):
     W004 = "{count} of {total} gold concepts are not in the knowledge base; their mentions teach nothing. First: {examples}."
     W005 = "{path}: the vectors could not be kept here ({reason}); they will be made again at the next load."
     W006 = "The knowledge base of the linker '{name}' lies in no folder, and with `carry_kb = false` the saved pipeline does not hold it. Save it with `linker.kb.to_disk(path)`, and load it with `linker.load_kb(path)`."
+    W007 = "Setting `{setting}` of the linker '{name}' belongs to an earlier version, and has no effect any more."
+
     W201 = "{path}, line {line}: document '{doc_id}' repeats an earlier one word for word and is skipped."
     W202 = "{path}: of {mentions} mentions, {expanded} were expanded to whole tokens, {overlapping} overlap a longer one and are only in doc.spans['mentions'], {dropped} could not be placed on tokens and were dropped, and {nil} have no concept id."
     # fmt: on

@@ -1,8 +1,10 @@
 """Files and folders that are never half-new: filled beside their place, renamed at the end."""
 
+import ctypes
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,11 @@ from pathlib import Path
 from uuid import uuid4
 
 BUILD_PREFIX = ".metric-el-build-"
+
+# Python has no name for Linux' renameat2; of other systems' libraries nothing is asked.
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 
 
 @contextmanager
@@ -47,7 +54,10 @@ def replaced_folder(target: Path) -> Iterator[Path]:
         # mkdtemp makes a folder that only its owner can read.
         fresh.chmod(0o777 & ~_umask())
         yield fresh
-        if target.exists():
+        if target.exists() and _exchange(fresh, target):
+            # What was there goes with the temporary folder.
+            pass
+        elif target.exists():
             old = Path(tempfile.mkdtemp(prefix=_owned(f".{target.name}.old-"), dir=target.parent))
             os.rename(target, old / target.name)
             try:
@@ -76,6 +86,17 @@ def scratch_folder(parent: str | Path | None, prefix: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Let two folders change places in one step, so that a reader never finds none.
+
+    RETURNS (bool): Whether they did: not every system and file system can.
+    """
+    rename = getattr(_libc, "renameat2", None)
+    if rename is None:
+        return False
+    return rename(_AT_FDCWD, bytes(first), _AT_FDCWD, bytes(second), _RENAME_EXCHANGE) == 0
 
 
 def _owned(prefix: str) -> str:

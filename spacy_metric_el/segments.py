@@ -1,7 +1,8 @@
 """Ragged arrays: values in runs, a run for each mention."""
 
+from collections.abc import Sequence
+
 import numpy as np
-from scipy.sparse import csr_matrix
 
 
 def spread(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -28,6 +29,11 @@ def offsets_of(owners: np.ndarray, n: int) -> np.ndarray:
     return np.searchsorted(owners, np.arange(n + 1)).astype(np.int64)
 
 
+def offsets_of_lengths(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    """RETURNS (np.ndarray): (n + 1,) int64, where each of n runs starts and ends, by their lengths."""
+    return np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+
+
 def segment_max(values: np.ndarray, offsets: np.ndarray, empty: float) -> np.ndarray:
     """Take the largest value of each run.
 
@@ -39,10 +45,18 @@ def segment_max(values: np.ndarray, offsets: np.ndarray, empty: float) -> np.nda
     return _reduce(np.maximum, values, offsets, empty)
 
 
+def segment_min(values: np.ndarray, offsets: np.ndarray, empty: float) -> np.ndarray:
+    """RETURNS (np.ndarray): (n,) or (n, k), the smallest value of each run; `empty` for one without values."""
+    return _reduce(np.minimum, values, offsets, empty)
+
+
 def segment_sum(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """RETURNS (np.ndarray): (n,) or (n, k), the sum of each run; 0 for one without values."""
     if values.ndim == 1:
         return _reduce(np.add, values, offsets, 0.0)
+    # Here, as spaCy imports this module for its registry.
+    from scipy.sparse import csr_matrix
+
     # numpy adds up rows one number at a time.
     ones, columns = np.ones(len(values), dtype=values.dtype), np.arange(len(values))
     return csr_matrix((ones, columns, offsets), shape=(len(offsets) - 1, len(values))) @ values

@@ -1,5 +1,6 @@
 """Text before it is compared: the normal form of names, and character n-grams as hashes."""
 
+import hashlib
 import unicodedata
 from collections.abc import Sequence
 
@@ -25,6 +26,11 @@ def normalise_name(name: str) -> str:
     RETURNS (str): The key under which aliases are stored and looked up.
     """
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def stable_hash(text: str) -> int:
+    """RETURNS (int): 64 bits, the same in every process and on every machine."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf8"), digest_size=8).digest(), "little")
 
 
 def hash_ngrams(

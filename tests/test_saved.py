@@ -10,6 +10,7 @@ import pytest
 import spacy
 import srsly
 
+from spacy_metric_el.errors import MetricELWarning
 from spacy_metric_el.kb import FaissKnowledgeBase
 
 from .util import LINKER, make_nlp
@@ -32,9 +33,15 @@ def expected(links):
     return [[(text, concept_id) for text, concept_id, _ in doc] for doc in links]
 
 
-@pytest.mark.parametrize("name", ["ranked", "entity_rows"])
-def test_a_pipeline_loads_and_links_as_before(name):
-    assert found(spacy.load(SAVED / name)) == expected(EXPECTED[name])
+def test_a_pipeline_loads_and_links_as_before():
+    assert found(spacy.load(SAVED / "ranked")) == expected(EXPECTED["ranked"])
+
+
+def test_a_pipeline_with_rows_of_entities_does_without():
+    with pytest.warns(MetricELWarning, match=r"^\[W007\] .*entity_rows"):
+        nlp = spacy.load(SAVED / "entity_rows")
+    assert nlp.get_pipe(LINKER).vectors is None
+    assert found(nlp) == expected(EXPECTED["entity_rows"])
 
 
 def test_what_was_learned_and_changed_is_there():
@@ -58,6 +65,6 @@ def test_a_knowledge_base_opens_with_its_vectors(tmp_path):
     assert kb.lookup("the sniffles") == [("C03", 1.0)]
     shipped = {"name_context": False, "ngram_weight_rows": 1024, "ngram_vector_rows": 256}
     texts = [text for doc in EXPECTED["names.kb"]["links"] for text, _, _ in doc]
-    nlp = make_nlp("own", entities=texts, model=shipped, entity_rows=False)
+    nlp = make_nlp("own", entities=texts, model=shipped)
     nlp.get_pipe(LINKER).load_kb(path, nlp=nlp, reencode=False)
     assert found(nlp) == expected(EXPECTED["names.kb"]["links"])

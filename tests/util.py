@@ -221,7 +221,7 @@ def make_nlp(
         # Its `initialize` drops patterns that the config does not hold.
         nlp.config["initialize"]["components"]["entity_ruler"] = {"patterns": patterns}
     block = encoder_config(tok2vec, **(model or {}))
-    nlp.add_pipe(LINKER, config={"model": block, "entity_rows": True, **config})
+    nlp.add_pipe(LINKER, config={"model": block, **config})
     return nlp
 
 

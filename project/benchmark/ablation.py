@@ -188,7 +188,7 @@ class RefittedRow:
         if self.ablation.ranks:
             linker.fit_ranker(self.row.nlp, self.get_examples)
         else:
-            linker.ranker_slot.fill(None)
+            linker.set_ranker(None)
         return Training(seconds=perf_counter() - started)
 
     def link(self, corpus: Any, *, top_k: int) -> list:

@@ -92,8 +92,7 @@ def count_rows(summary: dict[str, Any]) -> dict[str, str]:
     vectors = summary["vectors"]
     if vectors is None:
         return {**lines, "Rows": "none: no pipeline has encoded the names yet"}
-    kinds = ", ".join(f"{kind} {count:,}" for kind, count in vectors["rows"].items())
-    return {**lines, "Rows": f"{sum(vectors['rows'].values()):,} ({kinds})"}
+    return {**lines, "Rows": f"{vectors['rows']:,}"}
 
 
 def format_bytes(size: float) -> str:
@@ -109,7 +108,7 @@ def _describe_vectors(vectors: "RowVectors") -> dict[str, Any]:
     from ..kb.index.faiss_index import search_settings
 
     return {
-        "rows": vectors.counts(),
+        "rows": vectors.n_rows,
         "width": vectors.width,
         "index": vectors.factory,
         "postings": vectors.postings is not None,

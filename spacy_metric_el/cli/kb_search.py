@@ -51,13 +51,7 @@ def kb_search_cli(
     nlp, linker = _load_linker(model)
     _open_kb(nlp, linker, path)
     kb = linker.kb
-    found = kb.candidates(
-        linker.encode_names(texts),
-        top_k=top_k,
-        prior_weight=linker.cfg["prior_weight"],
-        search_rows=linker.cfg["search_rows"],
-        texts=texts,
-    )
+    found = linker.search_names(texts, top_k=top_k)
     msg = Printer()
     for text, candidates in zip(texts, found, strict=True):
         exact = dict(kb.lookup(text))

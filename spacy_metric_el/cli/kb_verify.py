@@ -53,15 +53,12 @@ def kb_verify_cli(
 
 def _encode_again(kb: "FaissKnowledgeBase", path: Path, model: str, sample: int) -> float:
     """RETURNS (float): The lowest cosine. RAISES (MetricELError): E136, E308, E315."""
-    from ..kb.ranking import NAME_ROW
-
     # The linker holds its pipeline weakly, so both are kept.
     nlp, linker = load_pipeline(model)
     linker.load_kb(path, nlp=nlp, reencode=False, progress=False)
     vectors = kb.require_vectors()
-    rows = np.flatnonzero(vectors.kinds == NAME_ROW)
-    rows = np.sort(np.random.default_rng(0).permutation(rows)[:sample])
-    names = kb.records.names["name"].take(vectors.refs[rows]).to_pylist()
+    rows = np.sort(np.random.default_rng(0).permutation(vectors.n_rows)[:sample])
+    names = kb.records.names["name"].take(vectors.names[rows]).to_pylist()
     found = np.einsum("ij,ij->i", linker.encode_names(names), vectors.decode(rows))
     worst = int(np.argmin(found))
     if found[worst] < SIMILAR:

@@ -1,15 +1,17 @@
-"""Keeps an encoder and the vectors of a knowledge base together.
+"""The encoder of a linker, and the vectors that it has of a knowledge base.
 
-Vectors belong to the weights that made them. Here it is known which those are, a
-fresh encoder is initialized and fitted, and names are encoded again when the
-weights have moved on.
+Vectors belong to the weights that made them and to the names that they are of. Here it is
+known which those are: a fresh encoder is initialized and fitted, and names are encoded
+again when the weights have moved on.
 """
 
 import logging
 import os
+import weakref
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from spacy.tokens import Doc
@@ -17,7 +19,8 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 
 from ..errors import Errors, MetricELError, Warnings
-from ..model.encoder import encoder_input
+from ..mentions import SpanRef
+from ..model.encoder import EncoderInput, encoder_input
 from ..model.fingerprint import fingerprint, probe
 from .mention_encoder import MentionEncoder
 from .name_encoder import NameEncoder
@@ -25,43 +28,80 @@ from .upstream import Upstream, has_weights
 
 if TYPE_CHECKING:
     from ..kb import FaissKnowledgeBase
-    from ..kb.index.row_vectors import NgramFit
+    from ..kb.index.row_vectors import NgramFit, RowVectors
+    from ..kb.records import Records
 
 logger = logging.getLogger("spacy_metric_el")
 
-TOLD_FROM = 20_000
+WARNED_FROM = 20_000
 """From so many names on, encoding them takes long enough to be worth a warning."""
 
 
-class KBEncoder:
-    """The encoder of a linker, for the names of its knowledge base.
+class _HeldVectors(NamedTuple):
+    """Vectors of a knowledge base, and the weights that they were last found to be of.
+
+    kb (weakref.ref): The knowledge base.
+    weights (bytes): As `probe` sums them up.
+    vectors (RowVectors): Of its names.
+    """
+
+    kb: "weakref.ref[FaissKnowledgeBase]"
+    weights: bytes
+    vectors: "RowVectors"
+
+
+class LinkerEncoder:
+    """Encodes mentions and names, and holds the vectors of one knowledge base.
 
     model (Model): The metric encoder.
     upstream (Upstream): The way to what its tok2vec listens to.
-    cfg (dict[str, Any]): The linker's settings, as they are at each moment;
-        `entity_rows` and `seed` are used.
+    seed (int): Of a fresh encoder.
     """
 
-    def __init__(self, model: Model, upstream: Upstream, cfg: dict[str, Any]) -> None:
+    def __init__(self, model: Model, upstream: Upstream, *, seed: int = 0) -> None:
         self.model = model
         self.upstream = upstream
-        self.cfg = cfg
+        self.seed = seed
         self.names = NameEncoder(model, upstream)
         self.mentions = MentionEncoder(model, upstream)
-        # The weights, and the vectors that they were last found to have made.
-        self._checked: tuple[bytes, Any] = (b"", None)
+        self._held: _HeldVectors | None = None
         # The surface channel that was fitted last, and what it was fitted to.
         self._fit: tuple[str, NgramFit] | None = None
 
+    @property
+    def context_width(self) -> int:
+        """RETURNS (int): Width of the context channel, the first part of each vector."""
+        return self.model.get_ref("head").get_ref("projection").get_dim("nO")
+
+    @property
+    def has_name_context(self) -> bool:
+        """RETURNS (bool): Whether names have a context channel, too."""
+        return self.model.get_ref("head").attrs["name_context"]
+
+    def encode(self, X: EncoderInput) -> np.ndarray:
+        """Encode spans of documents, with texts of their own.
+
+        X (EncoderInput): Documents that have been through the upstream component, and spans.
+        RETURNS (np.ndarray): (n, width) float32 unit vectors.
+        RAISES (MetricELError): E003 if a document has not been through the upstream component.
+        """
+        self.upstream.check_states(self.model.get_ref("tok2vec"), X.docs)
+        return self.model.ops.to_numpy(self.model.predict(X))
+
+    def encode_spans(self, docs: Sequence[Doc], spans: Sequence[SpanRef]) -> np.ndarray:
+        """RETURNS (np.ndarray): (n, width) float32 unit vectors of spans of documents."""
+        return self.encode(encoder_input(docs, spans))
+
+    # --- weights ---
+
     def models(self) -> list[Model]:
         """RETURNS (list[Model]): All models whose weights decide the vector of a name."""
-        head = self.model.get_ref("head")
-        if not head.attrs["name_context"]:
+        if not self.has_name_context:
             return [self._surface()]
         return [self.model, *self.upstream.models(self.model.get_ref("tok2vec"))]
 
     def fingerprint(self) -> str:
-        """RETURNS (str): A digest of all weights that decide a vector."""
+        """RETURNS (str): A digest of all weights that decide the vector of a name."""
         return fingerprint(self.models())
 
     def is_initialized(self) -> bool:
@@ -92,7 +132,7 @@ class KBEncoder:
         if not self.is_initialized():
             # Layers of the tok2vec draw from the global generator.
             state = np.random.get_state()
-            np.random.seed(self.cfg["seed"])
+            np.random.seed(self.seed)
             try:
                 self.initialize([])
             finally:
@@ -112,7 +152,7 @@ class KBEncoder:
         surface = self._surface()
         start, stored = fingerprint([surface]), kb.vectors.fit if kb.vectors else None
         known = stored.weights if stored is not None and stored.start == start else None
-        fit_channels(self.names, kb, seed=self.cfg["seed"], ngram_weights=known)
+        fit_channels(self.names, kb.records, seed=self.seed, ngram_weights=known)
         weights = surface.ops.to_numpy(surface.get_param("w"))
         self._fit = (fingerprint([surface]), NgramFit(start, weights.copy()))
         self.set_fitted()
@@ -121,25 +161,36 @@ class KBEncoder:
         """Say that the weights are worth keeping: no vocabulary may be fitted to any more."""
         self.model.get_ref("head").attrs["fitted"] = True
 
-    def refresh(self, kb: "FaissKnowledgeBase", *, progress: bool, workers: int = 1) -> None:
-        """Make sure that the vectors of a knowledge base are of the present weights.
+    # --- vectors of a knowledge base ---
 
-        kb (FaissKnowledgeBase): Gets vectors, if its own are others'.
+    def held_vectors(self, kb: "FaissKnowledgeBase") -> "RowVectors | None":
+        """RETURNS (RowVectors | None): The vectors that the encoder had of a knowledge base last, perhaps by earlier weights; None if it had none."""
+        return self._held.vectors if self._held is not None and self._held.kb() is kb else None
+
+    def vectors_of(
+        self, kb: "FaissKnowledgeBase", *, progress: bool = False, workers: int = 1
+    ) -> "RowVectors":
+        """Give the vectors of a knowledge base by the present weights; names are encoded if need be.
+
+        kb (FaissKnowledgeBase): Stays as it is: what another linker has of it, too.
         progress (bool): Whether to show a progress bar.
         workers (int): Processes that encode names.
+        RETURNS (RowVectors): A row for each name.
         """
-        checked_probe, checked_vectors = self._checked
-        is_known = kb.vectors is not None and kb.vectors is checked_vectors
-        if is_known and probe(self.models()) == checked_probe:
-            return
+        held = self._held
+        if held is not None and held.kb() is kb and probe(self.models()) == held.weights:
+            return held.vectors
         self.prepare(kb)
         own = self.fingerprint()
-        if not self._owns(kb, own):
-            self._encode(kb, own, progress=progress, workers=workers)
-        self._checked = (probe(self.models()), kb.vectors)
+        older = [x for x in (self.held_vectors(kb), kb.vectors) if x is not None]
+        found = next((x for x in older if _is_whole(x, own, kb.records)), None)
+        if found is None:
+            found = self._encode(kb, own, older, progress=progress, workers=workers)
+        self._held = _HeldVectors(weakref.ref(kb), probe(self.models()), found)
+        return found
 
     def open_kb(
-        self, path: str | Path, *, reencode: bool, progress: bool, workers: int
+        self, path: str | Path, *, reencode: bool = True, progress: bool = False, workers: int = 1
     ) -> "FaissKnowledgeBase":
         """Open a knowledge base with vectors of the present weights.
 
@@ -153,45 +204,49 @@ class KBEncoder:
         from ..kb import FaissKnowledgeBase
 
         kb = FaissKnowledgeBase.from_disk(path)
-        self.prepare(kb)
-        stored = kb.vectors
-        if not reencode and not self._owns(kb, own := self.fingerprint()):
-            found = stored.fingerprint if stored is not None else None
-            raise MetricELError(Errors.E005.format(path=path, found=found, expected=own))
-        self.refresh(kb, progress=progress, workers=workers)
-        if kb.vectors is not stored:
-            _keep_vectors(kb)
+        if not reencode:
+            self.prepare(kb)
+            own, stored = self.fingerprint(), kb.vectors
+            if stored is None or not _is_whole(stored, own, kb.records):
+                found = stored.fingerprint if stored is not None else None
+                raise MetricELError(Errors.E005.format(path=path, found=found, expected=own))
+        vectors = self.vectors_of(kb, progress=progress, workers=workers)
+        if vectors is not kb.vectors:
+            _store_vectors(kb, vectors)
         return kb
 
-    def _owns(self, kb: "FaissKnowledgeBase", own: str) -> bool:
-        """Whether a knowledge base has the rows that this encoder would make."""
-        if kb.vectors is None or kb.vectors.fingerprint != own:
-            return False
-        described = kb.records.n_definitions if self.cfg["entity_rows"] else 0
-        return kb.vectors.counts() == {"name": kb.records.n_names, "entity": described}
+    def _encode(
+        self,
+        kb: "FaissKnowledgeBase",
+        own: str,
+        older: "Sequence[RowVectors]",
+        *,
+        progress: bool,
+        workers: int,
+    ) -> "RowVectors":
+        from .kb_rows import encode_rows
 
-    def _encode(self, kb: "FaissKnowledgeBase", own: str, *, progress: bool, workers: int) -> None:
-        from .kb_rows import encode_kb
-
-        level = logging.WARNING if kb.records.n_names >= TOLD_FROM else logging.INFO
+        level = logging.WARNING if kb.records.n_names >= WARNED_FROM else logging.INFO
         logger.log(level, Warnings.W002.format(names=kb.records.n_names))
-        settings: Any = {"progress": progress, "workers": workers}
-        vectors = encode_kb(self.names, kb, own, entity_rows=self.cfg["entity_rows"], **settings)
+        vectors = encode_rows(self.names, kb, own, older=older, progress=progress, workers=workers)
         if self._fit is not None and self._fit[0] == fingerprint([self._surface()]):
             vectors = replace(vectors, fit=self._fit[1])
-        kb.vectors = vectors
+        return vectors
 
     def _surface(self) -> Model:
         return self.model.get_ref("head").get_ref("surface")
 
 
-def _keep_vectors(kb: "FaissKnowledgeBase") -> None:
-    """Store new vectors, where that is possible."""
-    if kb.path is None:
-        return
+def _is_whole(vectors: "RowVectors", own: str, records: "Records") -> bool:
+    """RETURNS (bool): Whether vectors are by an encoder, and of all names."""
+    return vectors.fingerprint == own and vectors.n_rows == records.n_names
+
+
+def _store_vectors(kb: "FaissKnowledgeBase", vectors: "RowVectors") -> None:
+    """Put new vectors into the knowledge base's folder, where that is possible."""
     try:
-        if not os.access(kb.path, os.W_OK):
+        if kb.path is None or not os.access(kb.path, os.W_OK):
             raise PermissionError("the folder is read-only")
-        kb.to_disk(kb.path)
+        kb.store_vectors(vectors)
     except OSError as err:
         logger.warning(Warnings.W005.format(path=kb.path, reason=err))

@@ -9,9 +9,10 @@ from thinc.types import Floats2d
 from ..errors import Errors, MetricELError
 from ..model.encoder import EncoderInput
 from ..model.fingerprint import probe
+from ..model.listeners import find_listener, is_frozen, missing_states
 from ..model.pooling import pool_spans
 from .feeding import feed, feeding_pipes
-from .upstream import Upstream, find_listener, is_frozen, missing_states
+from .upstream import Upstream
 
 KEPT_MENTIONS = 500_000
 """Mentions whose states are kept; when there are more it starts over. 1.5 GB of a BERT's."""

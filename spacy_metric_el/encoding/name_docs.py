@@ -5,7 +5,7 @@ string store for good.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from spacy.language import Language
@@ -13,17 +13,6 @@ from spacy.tokenizer import Tokenizer
 from spacy.tokens import Doc
 from spacy.vectors import Vectors
 from spacy.vocab import Vocab
-
-
-class NameText(NamedTuple):
-    """What is encoded for one row.
-
-    surface (str): The name: text of the surface channel, and the span that is pooled.
-    rest (str): What follows the name in its document and gives it context; may be empty.
-    """
-
-    surface: str
-    rest: str = ""
 
 
 def throwaway_tokenizer(nlp: Language) -> Tokenizer | None:
@@ -71,29 +60,19 @@ def _shared_vectors(vectors: Any, vocab: Vocab) -> Any:
     return shared
 
 
-def make_name_docs(
-    names: Iterable[NameText], tokenizer: Tokenizer
-) -> tuple[list[Doc], np.ndarray, list[str]]:
+def make_name_docs(names: Iterable[str], tokenizer: Tokenizer) -> tuple[list[Doc], np.ndarray]:
     """Tokenise names.
 
-    names (Iterable[NameText]): With surfaces that are not empty.
+    names (Iterable[str]): None of them empty.
     tokenizer (Tokenizer): From `throwaway_tokenizer`.
-    RETURNS: Documents, their spans of the names, (n, 3) int as `EncoderInput` has
-        them, and the surfaces.
+    RETURNS (tuple[list[Doc], np.ndarray]): Documents, and their spans of all tokens, (n, 3)
+        int64, as `EncoderInput` has them.
     """
-    docs, ends, surfaces = [], [], []
-    for name in names:
-        doc = tokenizer(f"{name.surface} {name.rest}" if name.rest else name.surface)
-        docs.append(doc)
-        surfaces.append(name.surface)
-        if name.rest:
-            ends.append(sum(token.idx < len(name.surface) for token in doc))
-        else:
-            ends.append(len(doc))
+    docs = [tokenizer(name) for name in names]
     spans = np.zeros((len(docs), 3), dtype=np.int64)
     spans[:, 0] = np.arange(len(docs))
-    spans[:, 2] = ends
-    return docs, spans, surfaces
+    spans[:, 2] = [len(doc) for doc in docs]
+    return docs, spans
 
 
 def length_batches(lengths: Sequence[int], max_size: int) -> list[list[int]]:

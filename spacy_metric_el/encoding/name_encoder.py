@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 from spacy.language import Language
 from spacy.tokenizer import Tokenizer
+from spacy.tokens import Doc
 from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..errors import Errors, MetricELError
-from ..model.pooling import pool_spans, unit_rows
-from .name_docs import NameText, length_batches, make_name_docs, throwaway_tokenizer
+from ..geometry import scale_to_unit, unit_rows
+from ..model.pooling import pool_spans
+from .name_docs import length_batches, make_name_docs, throwaway_tokenizer
 from .upstream import Upstream
 
 CHARACTERS_PER_BATCH = 16_384
@@ -52,27 +54,27 @@ class NameEncoder:
         return self.width - head.get_ref("surface").get_dim("nO")
 
     def encode(
-        self, names: Sequence[NameText], *, advance: Callable[[int], object] | None = None
+        self, names: Sequence[str], *, advance: Callable[[int], object] | None = None
     ) -> np.ndarray:
         """Encode names for an index.
 
-        names (Sequence[NameText]): With surfaces that are not empty.
-        advance (Callable[[int], object] | None): Told how many names are done, batch by batch.
+        names (Sequence[str]): None of them empty.
+        advance (Callable[[int], object] | None): Called with the number of names of each batch that is done.
         RETURNS (np.ndarray): (n, width) float32 unit vectors.
         """
         head = self.model.get_ref("head")
-        vectors = np.zeros((len(names), self.width), dtype=np.float32)
-        advance = advance or (lambda n: None)
         if not head.attrs["name_context"]:
-            return self._encode_surfaces(names, vectors, advance)
+            return self.encode_surfaces(names, advance=advance)
+        vectors = np.zeros((len(names), self.width), dtype=np.float32)
         for batch, docs, spans, texts in self._batches(names):
             tokvecs = self.upstream.predict(self.model.get_ref("tok2vec"), docs)
             Y = head.predict((tokvecs, spans, texts))
             vectors[batch] = head.ops.to_numpy(Y)
-            advance(len(batch))
+            if advance is not None:
+                advance(len(batch))
         return vectors
 
-    def pool(self, names: Sequence[NameText]) -> np.ndarray:
+    def pool(self, names: Sequence[str]) -> np.ndarray:
         """RETURNS (np.ndarray): (n, tok2vec width) float32 pooled states, before the head."""
         width = self.model.get_ref("head").get_dim("nI")
         ops = self.model.ops
@@ -82,12 +84,10 @@ class NameEncoder:
             pooled[batch] = ops.to_numpy(pool_spans(ops, tokvecs, spans, width)[0])
         return pooled
 
-    def begin_update(
-        self, names: Sequence[NameText]
-    ) -> tuple[Floats2d, Callable[[Floats2d], None]]:
+    def begin_update(self, names: Sequence[str]) -> tuple[Floats2d, Callable[[Floats2d], None]]:
         """Encode names with a way back for the gradient.
 
-        names (Sequence[NameText]): With surfaces that are not empty.
+        names (Sequence[str]): None of them empty.
         RETURNS: (n, width) unit vectors, and the function from their gradient that
             adds to the gradients of head and upstream.
         RAISES (MetricELError): As `Upstream.check_precision`, for names with a context channel.
@@ -122,24 +122,32 @@ class NameEncoder:
 
         return vectors, backprop
 
-    def _encode_surfaces(
-        self, names: Sequence[NameText], vectors: np.ndarray, advance: Callable[[int], object]
+    def encode_surfaces(
+        self, names: Sequence[str], *, advance: Callable[[int], object] | None = None
     ) -> np.ndarray:
+        """Encode names by their surface channel alone.
+
+        names (Sequence[str]): Any texts.
+        advance (Callable[[int], object] | None): See `encode`.
+        RETURNS (np.ndarray): (n, width) float32, unit vectors, zeros in the context channel.
+        """
         surface = self.model.get_ref("head").get_ref("surface")
+        vectors = np.zeros((len(names), self.width), dtype=np.float32)
+        start = self.width - surface.get_dim("nO")
         for first in range(0, len(names), SURFACES_PER_BATCH):
-            texts = [name.surface for name in names[first : first + SURFACES_PER_BATCH]]
-            units, _ = unit_rows(surface.ops, surface.predict(texts))
-            part = slice(first, first + len(texts))
-            vectors[part, self.n_empty :] = surface.ops.to_numpy(units)
-            advance(len(texts))
+            texts = list(names[first : first + SURFACES_PER_BATCH])
+            units = unit_rows(surface.predict(texts))
+            vectors[first : first + len(texts), start:] = surface.ops.to_numpy(units)
+            if advance is not None:
+                advance(len(texts))
         return vectors
 
     def _begin_update_surfaces(
-        self, names: Sequence[NameText]
+        self, names: Sequence[str]
     ) -> tuple[Floats2d, Callable[[Floats2d], None]]:
         surface, ops = self.model.get_ref("head").get_ref("surface"), self.model.ops
-        summed, backprop_surface = surface.begin_update([name.surface for name in names])
-        units, backprop_units = unit_rows(ops, summed)
+        summed, backprop_surface = surface.begin_update(list(names))
+        units, backprop_units = scale_to_unit(summed)
         vectors = ops.alloc2f(len(names), self.model.get_dim("nO"))
         start = vectors.shape[1] - units.shape[1]
         vectors[:, start:] = units
@@ -149,13 +157,17 @@ class NameEncoder:
 
         return vectors, backprop
 
-    def _batches(self, names: Sequence[NameText]) -> Iterator[tuple]:
-        lengths = [len(name.surface) + len(name.rest) + 2 for name in names]
+    def _batches(
+        self, names: Sequence[str]
+    ) -> Iterator[tuple[list[int], list[Doc], np.ndarray, list[str]]]:
+        """YIELDS: Places of names of similar length, their documents, spans and texts."""
+        lengths = [len(name) + 2 for name in names]
         nlp = self._pipeline()
         for batch in length_batches(lengths, CHARACTERS_PER_BATCH):
             tokenizer = self._tokenizer(nlp)
             self._n_tokenized += len(batch)
-            yield batch, *make_name_docs([names[i] for i in batch], tokenizer)
+            texts = [names[i] for i in batch]
+            yield batch, *make_name_docs(texts, tokenizer), texts
 
     def _pipeline(self) -> Language:
         nlp = self.upstream.pipeline()

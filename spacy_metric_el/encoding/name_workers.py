@@ -11,12 +11,11 @@ import numpy as np
 from thinc.api import NumpyOps
 
 from ..errors import Errors, MetricELError
-from .name_docs import NameText
 from .name_encoder import NameEncoder
 
 NAMES_PER_TASK = 4_096
 
-Encode = Callable[[Sequence[NameText]], np.ndarray]
+Encode = Callable[[Sequence[str]], np.ndarray]
 
 _inherited: NameEncoder | None = None
 
@@ -31,7 +30,7 @@ def name_workers(
 
     encoder (NameEncoder): On the CPU, if there is more than one worker.
     workers (int): Processes; with 1 this process encodes itself.
-    advance (Callable[[int], object]): Told how many names are done.
+    advance (Callable[[int], object]): Called with the number of names that are done.
     YIELDS (Encode): As `NameEncoder.encode`.
     RAISES (MetricELError): E015 for workers below 1, on a GPU, on a system where
         processes inherit nothing, and, while it is used, if a worker dies.
@@ -52,7 +51,7 @@ def name_workers(
     try:
         with ProcessPoolExecutor(workers, fork, _compute_on_one_thread) as pool:
 
-            def encode(names: Sequence[NameText]) -> np.ndarray:
+            def encode(names: Sequence[str]) -> np.ndarray:
                 tasks = [
                     names[start : start + NAMES_PER_TASK]
                     for start in range(0, len(names), NAMES_PER_TASK)
@@ -79,7 +78,7 @@ def _compute_on_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _encode(names: Sequence[NameText]) -> np.ndarray:
+def _encode(names: Sequence[str]) -> np.ndarray:
     if _inherited is None:
         raise RuntimeError("this process has inherited no encoder")
     return _inherited.encode(names)

@@ -18,61 +18,17 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..errors import Errors, MetricELError
-from ..model.listeners import (
-    begin_update_curated,
-    curated_upstream_name,
-    has_batch,
-    is_curated,
-    predict_curated,
-)
+from ..model.listeners import find_listener, is_curated, is_frozen, missing_states, upstream_name
+from .curated import begin_update_curated, predict_curated
 
 TokvecsAndBackprop = tuple[list[Floats2d], Callable[[list[Floats2d]], Any] | None]
-
-
-def find_listener(tok2vec: Model) -> Model | None:
-    """RETURNS (Model | None): The listener inside a tok2vec layer; None if it is a model of its own."""
-    for node in tok2vec.walk():
-        is_listener = isinstance(node, Tok2VecListener) or node.name == "transformer-listener"
-        if is_listener or is_curated(node):
-            return node
-    return None
-
-
-def is_frozen(listener: Model) -> bool:
-    """RETURNS (bool): Whether the upstream has sent nothing for this update (frozen, or cleared)."""
-    if is_curated(listener):
-        return not has_batch(listener)
-    return getattr(listener, "_batch_id", None) is None
-
-
-def upstream_name(listener: Model) -> str:
-    """RETURNS (str): The name of the component that a listener asks for, or `*`."""
-    if is_curated(listener):
-        return curated_upstream_name(listener)
-    return getattr(listener, "upstream_name", "*")
-
-
-def release(listener: Model) -> None:
-    """Let go of what the upstream sent for an update.
-
-    A `Tok2VecListener` keeps its last batch: it could not be pickled, and once its
-    upstream is frozen it would still ask for the old batch.
-    """
-    if isinstance(listener, Tok2VecListener):
-        listener.receive(None, None, None)  # type: ignore[arg-type]
-
-
-def missing_states(listener: Model, docs: Sequence[Doc]) -> bool:
-    """RETURNS (bool): Whether a document with tokens has not been through the upstream."""
-    if isinstance(listener, Tok2VecListener):
-        return any(len(doc) and not doc.tensor.size for doc in docs)
-    return any(len(doc) and (doc._.trf_data is None) for doc in docs)
 
 
 class Upstream:
     """Finds the component that a linker listens to, and runs its live model on name documents.
 
-    component (Any): The linker; only `name`, `model` and its place in a pipeline are used.
+    component (Any): The linker, or whatever listens; only `name` and its place in a pipeline
+        are used. Held weakly.
     nlp (Language | None): The pipeline, held weakly: a component can be moved to another.
     """
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import accumulate, chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,25 +13,12 @@ from ..text import normalise_name
 from .building.tables import SourcedEntity, source_bit
 from .entity import Entity, clean_entity
 from .index.buffers import row_buffer
-from .index.row_vectors import DECODED, RowVectors, find_rows, make_row_vectors
+from .index.postings import build_postings
+from .index.row_vectors import DECODED, RowVectors, make_row_vectors
 from .knowledge_base import FaissKnowledgeBase
-from .ranking import ENTITY_ROW, NAME_ROW
-from .records import MentionCounts, Records, row_texts
+from .records import MentionCounts, Records
 
 ENTITIES_PER_BATCH = 10_000
-
-
-class _Rows(NamedTuple):
-    """Rows of an old index that stand for something in new records.
-
-    rows (np.ndarray): (k,) int64.
-    kinds (np.ndarray): (k,) uint8.
-    refs (np.ndarray): (k,) int64, names and entities of the new records.
-    """
-
-    rows: np.ndarray
-    kinds: np.ndarray
-    refs: np.ndarray
 
 
 def combine(
@@ -40,7 +27,9 @@ def combine(
     counts: MentionCounts | None = None,
     *,
     without: Collection[str] = (),
-    **settings: Any,
+    meta: dict[str, Any] | None = None,
+    work_folder: Path | None = None,
+    progress: bool = False,
 ) -> FaissKnowledgeBase:
     """Make a knowledge base of others and of further sources.
 
@@ -53,8 +42,9 @@ def combine(
     sources (Iterable[Iterable[Entity]]): Concepts of further sources.
     counts (MentionCounts | None): Further uses of texts for concept ids.
     without (Collection[str]): Concept ids to leave out.
-    settings (Any): `meta`, `work_folder`, `memory` and `progress`, as
-        `FaissKnowledgeBase.from_sources` takes them.
+    meta (dict[str, Any] | None): Free text for the manifest.
+    work_folder (Path | None): Where files grow; see `FaissKnowledgeBase.from_sources`.
+    progress (bool): Whether to show progress bars.
     RETURNS (FaissKnowledgeBase): In no folder yet.
     RAISES (MetricELError): E102 for a record without id or name, E131 if nothing is left.
     """
@@ -72,12 +62,16 @@ def combine(
         for pair, count in _uses(kb.records).items():
             uses[pair] = uses.get(pair, 0) + count
     uses = {pair: count for pair, count in uses.items() if pair[1] not in without}
-    made = FaissKnowledgeBase.from_sources([*streams, *added], uses, corpus=corpus, **settings)
+    made = FaissKnowledgeBase.from_sources(
+        [*streams, *added],
+        uses,
+        corpus=corpus,
+        meta=meta,
+        work_folder=work_folder,
+        progress=progress,
+    )
     made.vectors = carry_vectors(
-        kbs,
-        made.records,
-        factory=made.meta.get("index", ""),
-        work_folder=settings.get("work_folder"),
+        kbs, made.records, factory=made.meta.get("index", ""), work_folder=work_folder
     )
     return made
 
@@ -89,53 +83,49 @@ def carry_vectors(
     factory: str = "",
     work_folder: Path | None = None,
 ) -> RowVectors | None:
-    """Take the vectors of what other knowledge bases have, too.
+    """Take the vectors of names that other knowledge bases have, too.
 
     kbs (Sequence[FaissKnowledgeBase]): With vectors, or without.
     records (Records): The new vocabulary.
     factory (str): FAISS factory string; chosen by the rows if empty.
     work_folder (Path | None): Where many vectors may wait; see `row_buffer`.
-    RETURNS (RowVectors | None): Rows of the names and entities that are written as they
-        were; None if there are none.
+    RETURNS (RowVectors | None): Rows of the names that are written as they were; None if
+        there are none.
     """
     encoded = [kb for kb in kbs if kb.vectors is not None]
     if not encoded:
         return None
     first = encoded[0].require_vectors()
-    parts: list[tuple[RowVectors, _Rows]] = []
-    is_known = {NAME_ROW: np.zeros(records.n_names, dtype=bool)}
-    is_known[ENTITY_ROW] = np.zeros(records.n_entities, dtype=bool)
-    for kb in encoded:
-        vectors = kb.require_vectors()
-        if vectors.fingerprint != first.fingerprint:
+    # For each name of the new records: the knowledge base that has its vector, and the row.
+    giver = np.full(records.n_names, -1)
+    row_of = np.zeros(records.n_names, dtype=np.int64)
+    for number, kb in enumerate(encoded):
+        if kb.require_vectors().fingerprint != first.fingerprint:
             continue
-        for found in (_same_names(kb, records), _same_entities(kb, records)):
-            if not len(found.rows):
-                continue
-            known = is_known[int(found.kinds[0])]
-            fresh = ~known[found.refs]
-            known[found.refs] = True
-            parts.append((vectors, _Rows(*(values[fresh] for values in found))))
-    n_rows = sum(len(found.rows) for _, found in parts)
-    if not n_rows:
+        rows, names = _same_names(kb, records)
+        fresh = giver[names] < 0
+        giver[names[fresh]] = number
+        row_of[names[fresh]] = rows[fresh]
+    names = np.flatnonzero(giver >= 0)
+    if not len(names):
         return None
-    buffer = row_buffer(n_rows, first.width - first.n_empty, work_folder)
-    start = 0
-    for vectors, found in parts:
-        for rows in np.array_split(found.rows, -(-len(found.rows) // DECODED) or 1):
-            buffer[start : start + len(rows)] = vectors.decode(rows)[:, first.n_empty :]
-            start += len(rows)
-    kinds = np.concatenate([found.kinds for _, found in parts])
-    refs = np.concatenate([found.refs for _, found in parts])
+    buffer = row_buffer(len(names), first.width - first.n_empty, work_folder)
+    for number, kb in enumerate(encoded):
+        places = np.flatnonzero(giver[names] == number)
+        for part in np.array_split(places, -(-len(places) // DECODED) or 1):
+            rows = row_of[names[part]]
+            buffer[part] = kb.require_vectors().decode(rows)[:, first.n_empty :]
+
+    def texts_of(rows: np.ndarray) -> list[str]:
+        return records.names["name"].take(names[rows]).to_pylist()
+
     return make_row_vectors(
         buffer,
-        kinds,
-        refs,
+        names,
         first.fingerprint,
         n_empty=first.n_empty,
         factory=factory,
-        texts_of=lambda rows: row_texts(records, kinds[rows], refs[rows]),
-        work_folder=work_folder,
+        make_postings=lambda: build_postings(texts_of, len(names), work_folder),
     )
 
 
@@ -203,29 +193,16 @@ def _uses(records: Records) -> dict[tuple[str, str], int]:
     }
 
 
-def _same_names(kb: FaissKnowledgeBase, records: Records) -> _Rows:
-    vectors, old = kb.require_vectors(), kb.records
+def _same_names(kb: FaissKnowledgeBase, records: Records) -> tuple[np.ndarray, np.ndarray]:
+    """RETURNS (tuple[np.ndarray, np.ndarray]): (k,) rows of the old index, and (k,) names of the new records that are written like theirs."""
+    old = kb.records
     old_hashes, hashes = (x.names["hash"].to_numpy() for x in (old, records))
     places = np.minimum(np.searchsorted(old_hashes, hashes), len(old_hashes) - 1)
-    refs = np.flatnonzero(old_hashes[places] == hashes)
-    written = pc.equal(_texts(old, places[refs]), _texts(records, refs))
-    refs = refs[written.to_numpy(zero_copy_only=False)]
-    kinds = np.full(len(refs), NAME_ROW)
-    rows = find_rows(vectors, kinds, places[refs])
-    return _Rows(*(values[rows >= 0] for values in (rows, kinds, refs)))
-
-
-def _same_entities(kb: FaissKnowledgeBase, records: Records) -> _Rows:
-    vectors, old = kb.require_vectors(), kb.records
-    rows, refs = [], []
-    for row in np.flatnonzero(vectors.kinds == ENTITY_ROW).tolist():
-        entity = old.entity(int(vectors.refs[row]))
-        ref = records.entity_index(entity.concept_id)
-        if ref >= 0 and records.entity(ref) == entity:
-            rows.append(row)
-            refs.append(ref)
-    kinds = np.full(len(rows), ENTITY_ROW)
-    return _Rows(np.asarray(rows, dtype=np.int64), kinds, np.asarray(refs, dtype=np.int64))
+    names = np.flatnonzero(old_hashes[places] == hashes)
+    written = pc.equal(_texts(old, places[names]), _texts(records, names))
+    names = names[written.to_numpy(zero_copy_only=False)]
+    rows = kb.require_vectors().rows_of(places[names])
+    return rows[rows >= 0], names[rows >= 0]
 
 
 def _texts(records: Records, names: np.ndarray) -> pa.Array:

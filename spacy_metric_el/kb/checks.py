@@ -8,7 +8,6 @@ import pyarrow.compute as pc
 from ..errors import Errors, MetricELError
 from .index.row_vectors import RowVectors
 from .knowledge_base import FaissKnowledgeBase
-from .ranking import ENTITY_ROW, NAME_ROW
 from .records import Records
 
 
@@ -45,11 +44,10 @@ def _problems_of_records(records: Records) -> Iterator[str]:
 
 
 def _problems_of_vectors(vectors: RowVectors, records: Records) -> Iterator[str]:
-    for kind, size in {NAME_ROW: records.n_names, ENTITY_ROW: records.n_entities}.items():
-        refs = vectors.refs[vectors.kinds == kind]
-        if len(refs) and not 0 <= refs.min() <= refs.max() < size:
-            yield "a row stands for what is not there"
-        elif len(np.unique(refs)) < len(refs):
-            yield "two rows stand for the same"
-    if not np.isin(vectors.kinds, (NAME_ROW, ENTITY_ROW)).all():
-        yield "a row is of an unknown kind"
+    names = vectors.names
+    if len(names) and not 0 <= names.min() <= names.max() < records.n_names:
+        yield "a row stands for what is not there"
+    elif (np.diff(names) == 0).any():
+        yield "two rows stand for the same"
+    elif (np.diff(names) < 0).any():
+        yield "the rows are not in the order of names"

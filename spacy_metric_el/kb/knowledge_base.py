@@ -2,42 +2,47 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
 import srsly
 
 from ..errors import Errors, MetricELError
-from ..files import BUILD_PREFIX, replaced_folder, scratch_folder
+from ..files import BUILD_PREFIX, replaced_file, replaced_folder, scratch_folder
+from ..mentions import Candidate
+from .building.tables import SourcedEntity, build_tables
 from .entity import Entity
 from .index.row_vectors import RowVectors, read_vectors, write_vectors
-from .ranking import RowTargets, rank_entities
 from .records import (
     ENTITIES_FILE,
     NAMES_FILE,
     MentionCounts,
     Records,
+    link_mass,
     open_records,
     write_records,
 )
 from .storage import MANIFEST, read_manifest, verify_checksums, write_manifest
 
-VECTORS_FOLDER = "vectors"
+VECTORS = "vectors"
+"""What the manifest calls the folder of vectors, and how its name begins."""
 
-Candidate = tuple[str, float]
+OPENINGS = 5
+"""How often a folder is opened that is replaced at each time."""
 
 
 class FaissKnowledgeBase:
-    """Entities, their names, priors p(entity | name), and a FAISS index over rows.
+    """Entities, their names, priors p(entity | name), and the vectors that lie beside them.
 
-    A row is a name, or an entity as a whole; an entity's score is its best row's.
+    A linker searches in vectors of its own encoder: those of the knowledge base if they
+    are, else others that the linker makes and holds.
 
     records (Records): The vocabulary.
-    vectors (RowVectors | None): Rows of one encoder; None until one has been over it.
+    vectors (RowVectors | None): Of the names, by one encoder; None until one has been over them.
     meta (dict[str, Any] | None): Free text for the manifest, such as the sources.
     """
 
@@ -75,30 +80,34 @@ class FaissKnowledgeBase:
     @classmethod
     def from_sources(
         cls,
-        sources: Iterable[Iterable[Entity]],
+        sources: Iterable[Iterable[Entity | SourcedEntity]],
         counts: MentionCounts | None = None,
         *,
+        corpus: Iterable[Entity] = (),
         meta: dict[str, Any] | None = None,
         work_folder: str | Path | None = None,
-        **settings: Any,
+        merge: bool = True,
+        progress: bool = False,
     ) -> "FaissKnowledgeBase":
         """Build the records of a knowledge base from streams, in bounded memory.
 
-        sources (Iterable[Iterable[Entity]]): The concepts of each source; those of
-            several are merged by their ids.
+        sources (Iterable[Iterable[Entity | SourcedEntity]]): The concepts of each source;
+            those of several are merged by their ids.
         counts (MentionCounts | None): How often a text was linked to a concept id.
+        corpus (Iterable[Entity]): Concepts that are known of training mentions alone.
         meta (dict[str, Any] | None): Free text for the manifest.
         work_folder (str | Path | None): Where files grow while it is built, which need some
             times the room of the tables; the system's folder for such files if None.
-        settings (Any): `corpus`, `memory`, `merge` and `progress`; see `build_tables`.
+        merge (bool): If not, a concept that comes twice is an error.
+        progress (bool): Whether to show progress bars.
         RETURNS (FaissKnowledgeBase): Without vectors.
         RAISES (MetricELError): E102, E130, E131, E140.
         """
-        from .building.tables import build_tables
-
         with scratch_folder(work_folder, BUILD_PREFIX) as folder:
             # The maps stay valid after their files' names are gone.
-            records = build_tables(sources, counts, folder=folder, **settings)
+            records = build_tables(
+                sources, counts, folder=folder, corpus=corpus, merge=merge, progress=progress
+            )
         return cls(records, meta=meta)
 
     def __len__(self) -> int:
@@ -155,85 +164,20 @@ class FaissKnowledgeBase:
         RETURNS (list[Candidate]): Concept ids with p(entity | name), best first,
             ties by concept id; empty if no entity bears the name.
         """
-        record = self.records.name_index(name)
+        records = self.records
+        record = records.name_index(name)
         if record < 0:
             return []
-        start, end = self.records.name_offsets[record : record + 2]
-        priors = np.exp(self._targets_of_names.name_log_priors[start:end])
-        entities = self.records.name_entities[start:end]
-        order = np.lexsort((entities, -priors))
-        return [(self.records.concept_id(entities[i]), float(priors[i])) for i in order]
-
-    def search_rows(
-        self, queries: np.ndarray, k: int, *, texts: Sequence[str] | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Find the nearest rows.
-
-        queries (np.ndarray): (n, width) float32, unit length.
-        k (int): Rows for each query.
-        texts (Sequence[str] | None): (n,) what the queries are vectors of: many times
-            faster among many rows of the surface channel, of which only some are then
-            looked at; see `RowVectors.search`.
-        RETURNS (tuple[np.ndarray, np.ndarray]): Similarities and rows, (n, k) each.
-        RAISES (MetricELError): E136 without vectors, E137 for queries of another width.
-        """
-        vectors = self.require_vectors()
-        if queries.shape[1] != vectors.width:
-            raise MetricELError(Errors.E137.format(found=queries.shape[1], expected=vectors.width))
-        return vectors.search(queries, k, texts)
-
-    def candidates(
-        self,
-        queries: np.ndarray,
-        *,
-        top_k: int,
-        prior_weight: float = 0.0,
-        search_rows: int = 64,
-        texts: Sequence[str] | None = None,
-    ) -> list[list[Candidate]]:
-        """Find and rank the candidates of mentions.
-
-        queries (np.ndarray): (n, width) float32, unit length.
-        top_k (int): Candidates for each mention.
-        prior_weight (float): Weight of log p(entity | name).
-        search_rows (int): Nearest rows to look at; raised to what `top_k` entities
-            have on average, and doubled for mentions whose rows stand for fewer.
-        texts (Sequence[str] | None): (n,) what the queries are vectors of; see `search_rows`.
-        RETURNS (list[list[Candidate]]): For each mention concept ids with scores
-            between 0 and 1, best first, ties by concept id.
-        """
-        if not len(queries):
-            return []
-        n_rows = self.require_vectors().n_rows
-        entities = np.full((len(queries), top_k), -1, dtype=np.int32)
-        scores = np.zeros((len(queries), top_k), dtype=np.float32)
-        k = max(search_rows, top_k * -(-n_rows // len(self)))
-        short = np.arange(len(queries))
-        while len(short):
-            part = None if texts is None else [texts[i] for i in short]
-            similarities, rows = self.search_rows(queries[short], k, texts=part)
-            entities[short], scores[short] = rank_entities(
-                similarities, rows, self.row_targets(), prior_weight=prior_weight, top_k=top_k
-            )
-            # A search that found fewer rows than it was asked for has no more to give.
-            short = short[(entities[short, -1] < 0) & (rows[:, -1] >= 0) & (k < n_rows)]
-            k *= 2
-        unique, inverse = np.unique(entities, return_inverse=True)
-        # An entity of -1 stands behind the last candidate; it is first among the distinct ones.
-        n_none = int(np.searchsorted(unique, 0))
-        ids = self.records.entities["concept_id"].take(unique[n_none:]).to_pylist()
-        names = [""] * n_none + ids
-        found = zip(inverse.reshape(entities.shape).tolist(), scores.tolist(), strict=True)
-        lengths = (entities >= 0).sum(axis=1).tolist()
-        return [
-            [(names[i], score) for i, score in zip(row[:n], values[:n], strict=True)]
-            for (row, values), n in zip(found, lengths, strict=True)
-        ]
-
-    def row_targets(self) -> RowTargets:
-        """RETURNS (RowTargets): What the rows stand for. RAISES (MetricELError): E136."""
-        vectors = self.require_vectors()
-        return self._targets_of_names._replace(kinds=vectors.kinds, refs=vectors.refs)
+        links = slice(*records.name_offsets[record : record + 2])
+        entities = records.name_entities[links]
+        mass = link_mass(
+            records.name_counts[links],
+            records.name_in_vocabulary[links],
+            records.name_is_preferred[links],
+        )
+        order = np.lexsort((entities, -mass))
+        priors = mass / mass.sum()
+        return [Candidate(records.concept_id(entities[i]), float(priors[i])) for i in order]
 
     def require_vectors(self) -> RowVectors:
         """RETURNS (RowVectors): The vectors. RAISES (MetricELError): E136 if there are none."""
@@ -241,42 +185,73 @@ class FaissKnowledgeBase:
             raise MetricELError(Errors.E136)
         return self.vectors
 
-    @cached_property
-    def _targets_of_names(self) -> RowTargets:
-        none = np.zeros(0, dtype=np.int32)
-        records = self.records
-        log_priors = records.log_priors()
-        return RowTargets(none, none, records.name_offsets, records.name_entities, log_priors)
-
     def to_disk(self, path: str | Path) -> None:
         """Write a folder, in one step; an interrupted write leaves the old one as it was.
 
         path (str | Path): The folder. Its own folder gets only new vectors.
+        RAISES (MetricELError): E138 for a folder that is neither empty nor a knowledge base.
         """
         path = Path(path)
         if self.path is not None and path.exists() and path.resolve() == self.path.resolve():
-            if self.vectors is not None:
-                write_vectors(self.vectors, path / VECTORS_FOLDER)
-            self._stored_vectors = self.vectors
+            if self.vectors is not None and not self._is_stored():
+                self.store_vectors(self.vectors)
             return
         if path.exists() and not (path / MANIFEST).is_file() and any(path.iterdir()):
             raise MetricELError(Errors.E138.format(path=path))
         with replaced_folder(path) as fresh:
             write_records(self.records, fresh)
+            folder = _write_vectors_into(self.vectors, fresh)
             counts = {"entities": self.records.n_entities, "names": self.records.n_names}
-            write_manifest(fresh, {**counts, "meta": self.meta})
-            if self.vectors is not None:
-                write_vectors(self.vectors, fresh / VECTORS_FOLDER)
+            write_manifest(fresh, {**counts, "meta": self.meta, VECTORS: folder})
+
+    def store_vectors(self, vectors: RowVectors) -> None:
+        """Put vectors into the knowledge base's own folder, in place of those that it has.
+
+        They are written beside the old ones; a reader sees the ones or the others.
+
+        vectors (RowVectors): Of its names.
+        RAISES (OSError): If the folder cannot be written.
+        """
+        if self.path is None:
+            raise FileNotFoundError("the knowledge base lies in no folder")
+        before = read_manifest(self.path)
+        folder = _write_vectors_into(vectors, self.path)
+        with replaced_file(self.path / MANIFEST) as fresh:
+            srsly.write_json(fresh, {**before, VECTORS: folder})
+        shutil.rmtree(self.path / _vectors_folder(before), ignore_errors=True)
+        self.vectors = self._stored_vectors = vectors
+
+    def with_vectors(self, vectors: RowVectors | None) -> "FaissKnowledgeBase":
+        """RETURNS (FaissKnowledgeBase): The same records beside other vectors; itself, if they are its own."""
+        if vectors is self.vectors:
+            return self
+        return FaissKnowledgeBase(self.records, vectors, meta=self.meta)
 
     @classmethod
     def from_disk(cls, path: str | Path) -> "FaissKnowledgeBase":
         """Open a folder; tables are mapped, not read.
+
+        A folder that another process replaces meanwhile is opened again.
 
         path (str | Path): As `to_disk` makes it.
         RETURNS (FaissKnowledgeBase): The knowledge base.
         RAISES (MetricELError): E132 to E135 for a folder that is none, is newer, or is damaged.
         """
         path = Path(path)
+        for _ in range(OPENINGS):
+            before = _read_bytes(path / MANIFEST)
+            try:
+                kb = cls._open(path)
+            except MetricELError:
+                if _read_bytes(path / MANIFEST) == before:
+                    raise
+            else:
+                if _read_bytes(path / MANIFEST) == before:
+                    return kb
+        return cls._open(path)
+
+    @classmethod
+    def _open(cls, path: Path) -> "FaissKnowledgeBase":
         manifest = read_manifest(path, {"meta": dict})
         try:
             buffers = {
@@ -286,16 +261,19 @@ class FaissKnowledgeBase:
             records = open_records(buffers)
         except (pa.ArrowInvalid, OSError) as err:
             raise MetricELError(Errors.E135.format(path=path, reason=err)) from err
-        kb = cls(records, read_vectors(path / VECTORS_FOLDER), meta=manifest["meta"])
-        kb.path, kb._stored_vectors = path, kb.vectors
+        vectors = read_vectors(path / _vectors_folder(manifest))
+        kb = cls(records, vectors, meta=manifest["meta"])
+        kb.path, kb._stored_vectors = path, vectors
         return kb
 
     @staticmethod
     def verify(path: str | Path) -> None:
-        """Compare every file with its checksum. RAISES (MetricELError): E134."""
-        verify_checksums(Path(path))
-        if (Path(path) / VECTORS_FOLDER).is_dir():
-            verify_checksums(Path(path) / VECTORS_FOLDER)
+        """Compare every file with its checksum. RAISES (MetricELError): E132 to E134."""
+        path = Path(path)
+        verify_checksums(path)
+        vectors = path / _vectors_folder(read_manifest(path))
+        if vectors.is_dir():
+            verify_checksums(vectors)
 
     def to_bytes(self) -> bytes:
         """RETURNS (bytes): The files of the folder, packed."""
@@ -322,14 +300,12 @@ class FaissKnowledgeBase:
         return kb
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self.path is not None and self._saved_here():
+        if self.path is not None and self._is_stored() and (self.path / MANIFEST).is_file():
             return (FaissKnowledgeBase.from_disk, (self.path,))
         return (FaissKnowledgeBase.from_bytes, (self.to_bytes(),))
 
-    def _saved_here(self) -> bool:
-        """Whether the folder holds these very vectors, so that a worker can map it."""
-        if self.path is None or not (self.path / MANIFEST).is_file():
-            return False
+    def _is_stored(self) -> bool:
+        """Whether the folder holds these very vectors, so that a worker can map them."""
         return self.vectors is self._stored_vectors
 
 
@@ -344,3 +320,24 @@ def count_mentions(mentions: Iterable[tuple[str, Sequence[str]]]) -> dict[tuple[
         for concept_id in concept_ids:
             counts[text, concept_id] = counts.get((text, concept_id), 0) + 1
     return counts
+
+
+def _vectors_folder(manifest: Mapping[str, Any]) -> str:
+    """RETURNS (str): Where a manifest says that vectors lie; version 0.1 did not say."""
+    return manifest.get(VECTORS) or VECTORS
+
+
+def _write_vectors_into(vectors: RowVectors | None, folder: Path) -> str | None:
+    """RETURNS (str | None): The name of a new folder inside, with the vectors; None without any."""
+    if vectors is None:
+        return None
+    name = f"{VECTORS}-{uuid4().hex[:12]}"
+    write_vectors(vectors, folder / name)
+    return name
+
+
+def _read_bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

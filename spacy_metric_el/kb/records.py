@@ -6,7 +6,6 @@ hash, with the concepts that bear it, how often a training corpus used it so,
 whether the vocabulary itself gives the concept that name, and which sources of it do.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +13,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..text import normalise_name
+from ..segments import offsets_of_lengths, spread
+from ..text import normalise_name, stable_hash
 from .entity import Entity
-from .ranking import NAME_ROW
 
 ENTITIES_FILE = "entities.arrow"
 NAMES_FILE = "names.arrow"
+
+VOCABULARY_MASS = 0.5
+"""What a link of the vocabulary weighs beside one mention of a training corpus."""
 
 PREFERENCE = 1.0
 """How much more a canonical name speaks for its entity than an alias does."""
@@ -127,7 +129,7 @@ class Records:
     def entity_offsets(self) -> np.ndarray:
         """RETURNS (np.ndarray): (n_entities + 1,) int64 into `entity_names`."""
         counts = np.bincount(self.name_entities, minlength=self.n_entities)
-        return np.concatenate(([0], np.cumsum(counts)))
+        return offsets_of_lengths(counts)
 
     @cached_property
     def entity_names(self) -> np.ndarray:
@@ -135,17 +137,16 @@ class Records:
         owners = np.repeat(np.arange(self.n_names, dtype=np.int32), np.diff(self.name_offsets))
         return owners[np.argsort(self.name_entities, kind="stable")]
 
-    def log_priors(self, smoothing: float = 0.5) -> np.ndarray:
-        """log p(entity | name) of each link.
+    def bearers_of(self, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """List the entities that bear names.
 
-        smoothing (float): Added to each count, so that a link that the training
-            corpus never used keeps a share; more of it to a canonical name.
-        RETURNS (np.ndarray): (n_links,) float32, each at most 0.
+        names (np.ndarray): (n,) int, records of names.
+        RETURNS (tuple[np.ndarray, np.ndarray]): For each link its place among the names,
+            (m,) int64, and the entity, (m,) int32.
         """
-        weights = self.name_counts + smoothing * (1.0 + PREFERENCE * self.name_is_preferred)
-        offsets = self.name_offsets
-        totals = np.add.reduceat(weights, offsets[:-1]) if len(weights) else weights
-        return np.log(weights / np.repeat(totals, np.diff(offsets))).astype(np.float32)
+        starts = self.name_offsets[names]
+        owners, links = spread(starts, self.name_offsets[names + 1] - starts)
+        return owners, self.name_entities[links]
 
     def entity_index(self, concept_id: str) -> int:
         """RETURNS (int): The record of a concept id, -1 if there is none."""
@@ -191,19 +192,17 @@ class Records:
         return self.names["name"].slice(start, end - start).to_pylist()
 
 
-def row_texts(records: Records, kinds: np.ndarray, refs: np.ndarray) -> list[str]:
-    """Write out what rows of an index stand for.
+def link_mass(
+    counts: np.ndarray, in_vocabulary: np.ndarray, is_preferred: np.ndarray
+) -> np.ndarray:
+    """Weigh what speaks for links of names and entities; a link's share of its name's is p(entity | name).
 
-    records (Records): The vocabulary.
-    kinds (np.ndarray): (n,) kinds of row, see `ranking`.
-    refs (np.ndarray): (n,) int, names or entities.
-    RETURNS (list[str]): (n,) names as written, canonical names of entities.
+    counts (np.ndarray): (n,) uses in a training corpus.
+    in_vocabulary (np.ndarray): (n,) bool, whether the vocabulary itself has the link.
+    is_preferred (np.ndarray): (n,) bool, whether the name is the canonical one.
+    RETURNS (np.ndarray): (n,) float; 0 for a link that nothing speaks for.
     """
-    is_name = kinds == NAME_ROW
-    texts = np.empty(len(refs), dtype=object)
-    texts[is_name] = records.names["name"].take(refs[is_name]).to_pylist()
-    texts[~is_name] = records.entities["canonical_name"].take(refs[~is_name]).to_pylist()
-    return texts.tolist()
+    return counts + VOCABULARY_MASS * in_vocabulary * (1.0 + PREFERENCE * is_preferred)
 
 
 def write_records(records: Records, folder: Path) -> None:
@@ -231,11 +230,6 @@ def open_records(buffers: Mapping[str, pa.Buffer]) -> Records:
         if table.schema != schema:
             raise pa.ArrowInvalid("the columns are those of another version")
     return Records(*tables)
-
-
-def stable_hash(text: str) -> int:
-    """RETURNS (int): 64 bits, the same in every process and on every machine."""
-    return int.from_bytes(hashlib.blake2b(text.encode("utf8"), digest_size=8).digest(), "little")
 
 
 def _column(table: pa.Table, name: str) -> pa.Array:

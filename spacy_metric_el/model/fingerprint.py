@@ -11,6 +11,9 @@ from thinc.api import Model
 DECIDING_SETTINGS = ("min_size", "max_size")
 """Of the surface channel: which n-grams its weights belong to."""
 
+ROW_BYTES = 2_048
+"""Bytes of a row of the table that weights are added up in."""
+
 
 def fingerprint(models: Sequence[Model]) -> str:
     """Digest the weights and settings of models.
@@ -42,24 +45,39 @@ def fingerprint(models: Sequence[Model]) -> str:
 
 
 def probe(models: Sequence[Model]) -> bytes:
-    """Sample the weights: a cheap sign that they may have changed.
+    """Sum the weights up: a quick sign of any change of them, within a process.
+
+    All bits of all weights are added up as whole numbers, column by column of a table;
+    that takes as long as reading them, a twentieth of what `fingerprint` takes.
 
     models (Sequence[Model]): As for `fingerprint`.
-    RETURNS (bytes): Differs after a step of an optimiser.
+    RETURNS (bytes): Differs after any step of an optimiser, however small.
     """
-    samples = []
+    digest = hashlib.blake2b(digest_size=16)
     for model in models:
         for node in model.walk():
             for name in node.param_names:
                 if node.has_param(name):
-                    flat: Any = node.ops.to_numpy(node.get_param(name)).reshape(-1)
-                    samples.append(flat[:: max(1, flat.size // 8)].tobytes())
+                    digest.update(_bit_sums(node.ops.to_numpy(node.get_param(name))))
             for shim in node.shims:
                 for tensor in _torch_tensors(shim):
-                    flat = tensor.reshape(-1)
-                    part = flat[:: max(1, flat.numel() // 8)].detach().float().cpu().numpy()
-                    samples.append(part.tobytes())
-    return hashlib.blake2b(b"".join(samples), digest_size=16).digest()
+                    digest.update(_bit_sums(_bytes_of(tensor)))
+    return digest.digest()
+
+
+def _bit_sums(array: np.ndarray) -> bytes:
+    words = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    n_table = len(words) // ROW_BYTES * ROW_BYTES
+    table = words[:n_table].view(np.uint64).reshape(-1, ROW_BYTES // 8)
+    # Sums run over; that is as good.
+    return table.sum(axis=0, dtype=np.uint64).tobytes() + words[n_table:].tobytes()
+
+
+def _bytes_of(tensor: Any) -> np.ndarray:
+    import torch
+
+    # Not every kind of number of torch is one of numpy.
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
 
 
 def _weights(model: Model) -> Iterator[tuple[str, np.ndarray]]:

@@ -8,7 +8,9 @@ import numpy as np
 from thinc.api import Linear, Model, zero_init
 from thinc.types import Floats2d
 
-from .pooling import pool_spans, unit_rows
+from ..geometry import scale_to_unit
+from ..stages import stage
+from .pooling import pool_spans
 from .surface import surface_channel
 
 HeadInput = tuple[list[Floats2d], np.ndarray, list[str]]
@@ -28,7 +30,9 @@ def metric_head(
     """Token vectors, spans and the spans' texts to unit vectors.
 
     With c the unit vector of the projected, pooled states, s that of the surface
-    channel and g = sigmoid(gate([c, s])), the output is [sqrt(g) c, sqrt(1 - g) s].
+    channel and g = sigmoid(gate([c, s])), the output is [sqrt(g) c, sqrt(1 - g) s], a unit
+    vector. Where names have no context channel (attribute `name_context`) nothing is to be
+    weighed: the output is [c, s], and each channel is compared by itself.
 
     See `build_metric_encoder` for the arguments.
     RETURNS (Model[HeadInput, Floats2d]): (token vectors, spans, texts) in, unit
@@ -51,7 +55,7 @@ def metric_head(
         layers=[projection, surface, gate],
         refs={"projection": projection, "surface": surface, "gate": gate},
         dims={"nI": None, "nO": context_width + surface_width},
-        attrs={"context_share": context_share, "seed": seed, "fitted": False},
+        attrs={"context_share": context_share, "seed": seed, "fitted": False, "name_context": True},
     )
 
 
@@ -80,19 +84,28 @@ def forward(
     tokvecs, spans, texts = X
     ops = model.ops
     width = model.get_dim("nI")
-    pooled, backprop_pool = pool_spans(ops, tokvecs, spans, width)
+    with stage("pooling"):
+        pooled, backprop_pool = pool_spans(ops, tokvecs, spans, width)
     if not len(spans):
         empty = ops.alloc2f(0, model.get_dim("nO"))
         return empty, lambda dY: backprop_pool(ops.alloc2f(0, width))
     projected, backprop_projection = model.get_ref("projection")(pooled, is_train)
-    context, backprop_context = unit_rows(ops, projected)
+    context, backprop_context = scale_to_unit(projected)
     summed, backprop_surface = model.get_ref("surface")(texts, is_train)
-    surface, backprop_unit = unit_rows(ops, summed)
+    surface, backprop_unit = scale_to_unit(summed)
+    n_context = context.shape[1]
+    if not model.attrs["name_context"]:
+
+        def backprop_channels(dY: Floats2d) -> list[Floats2d]:
+            backprop_surface(backprop_unit(ops.as_contig(dY[:, n_context:])))
+            d_context = backprop_context(ops.as_contig(dY[:, :n_context]))
+            return backprop_pool(backprop_projection(d_context))
+
+        return ops.xp.hstack((context, surface)), backprop_channels
     logits, backprop_gate = model.get_ref("gate")(ops.xp.hstack((context, surface)), is_train)
     g = 1.0 / (1.0 + ops.xp.exp(-logits))
     root, co_root = ops.xp.sqrt(g), ops.xp.sqrt(1.0 - g)
     Y = ops.xp.hstack((root * context, co_root * surface))
-    n_context = context.shape[1]
 
     def backprop(dY: Floats2d) -> list[Floats2d]:
         d_context, d_surface = dY[:, :n_context] * root, dY[:, n_context:] * co_root

@@ -1,14 +1,53 @@
-"""Listeners of spacy-curated-transformers, and the way through the transformer they listen to.
-
-They are told by their attributes, so that the package need not be installed.
+"""Listeners: layers that stand for another component's output, of spaCy, spacy-transformers and
+spacy-curated-transformers. Those of the latter are told by their attributes, so that the
+package need not be installed.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
 
+from spacy.pipeline.tok2vec import Tok2VecListener
 from spacy.tokens import Doc
 from thinc.api import Model
-from thinc.types import Floats2d, Ragged
+
+
+def find_listener(tok2vec: Model) -> Model | None:
+    """RETURNS (Model | None): The listener inside a tok2vec layer; None if it is a model of its own."""
+    for node in tok2vec.walk():
+        is_listener = isinstance(node, Tok2VecListener) or node.name == "transformer-listener"
+        if is_listener or is_curated(node):
+            return node
+    return None
+
+
+def is_frozen(listener: Model) -> bool:
+    """RETURNS (bool): Whether the upstream has sent nothing for this update (frozen, or cleared)."""
+    if is_curated(listener):
+        return not has_batch(listener)
+    return getattr(listener, "_batch_id", None) is None
+
+
+def upstream_name(listener: Model) -> str:
+    """RETURNS (str): The name of the component that a listener asks for, or `*`."""
+    if is_curated(listener):
+        return curated_upstream_name(listener)
+    return getattr(listener, "upstream_name", "*")
+
+
+def release(listener: Model) -> None:
+    """Let go of what the upstream sent for an update.
+
+    A `Tok2VecListener` keeps its last batch: it could not be pickled, and once its
+    upstream is frozen it would still ask for the old batch.
+    """
+    if isinstance(listener, Tok2VecListener):
+        listener.receive(None, None, None)  # type: ignore[arg-type]
+
+
+def missing_states(listener: Model, docs: Sequence[Doc]) -> bool:
+    """RETURNS (bool): Whether a document with tokens has not been through the upstream."""
+    if isinstance(listener, Tok2VecListener):
+        return any(len(doc) and not doc.tensor.size for doc in docs)
+    return any(len(doc) and (doc._.trf_data is None) for doc in docs)
 
 
 def is_curated(node: Model) -> bool:
@@ -29,58 +68,3 @@ def has_batch(listener: Model) -> bool:
 def lacks_batch(tok2vec: Model) -> bool:
     """RETURNS (bool): Whether a tok2vec has a curated listener with nothing to train with: its transformer is frozen."""
     return any(is_curated(node) and not has_batch(node) for node in tok2vec.walk())
-
-
-def predict_curated(component: Any, listener: Model, docs: list[Doc]) -> list[Floats2d]:
-    """Encode documents that the pipeline has not seen.
-
-    component (Any): The `CuratedTransformer` that the listener listens to.
-    listener (Model): Returns token vectors.
-    docs (list[Doc]): Documents with tokens; get the transformer's output.
-    RETURNS (list[Floats2d]): Token vectors, (tokens, width) each.
-    """
-    component.set_annotations(docs, component.predict(docs))
-    return listener.predict(docs)
-
-
-def begin_update_curated(
-    component: Any, listener: Model, docs: list[Doc]
-) -> tuple[list[Floats2d], Callable[[list[Floats2d]], Any]]:
-    """Encode documents that the pipeline has not seen, with a way back for the gradient.
-
-    The listener is lent the documents' batch, and gets back the one that it had.
-
-    component (Any): The `CuratedTransformer` that the listener listens to.
-    listener (Model): Returns token vectors.
-    docs (list[Doc]): Documents with tokens.
-    RETURNS: Token vectors, (tokens, width) each, and the function from their gradient
-        that adds to the gradients of the listener's layers and of the transformer,
-        unless that has `frozen = true`.
-    """
-    from spacy_curated_transformers.models.listeners import ListenerStateUtils
-
-    ops, state = listener.ops, listener.attrs["_state"]
-    kept = (state.batch_id, state.outputs, state.backprop)
-    if component.frozen:
-        outputs, backprop_outputs = component.predict(docs), None
-    else:
-        outputs, backprop_outputs = component.model.begin_update(docs)
-
-    def send(d_layers: list[list[Ragged]], outputs_to_backprop: tuple[int, ...]) -> Any:
-        if backprop_outputs is None:
-            return []
-        d_outputs = [
-            [Ragged(ops.alloc_f(layer.dataXd.shape), layer.lengths) for layer in layers]
-            for layers in outputs.all_outputs
-        ]
-        for d_doc, d_doc_layers in zip(d_outputs, d_layers, strict=True):
-            for i in outputs_to_backprop:
-                d_doc[i].data += d_doc_layers[i].data
-        return backprop_outputs(d_outputs)
-
-    batch_id = ListenerStateUtils.calculate_batch_id(docs)
-    ListenerStateUtils.receive(listener, batch_id, outputs, send)
-    try:
-        return listener.begin_update(docs)
-    finally:
-        ListenerStateUtils.receive(listener, *kept)

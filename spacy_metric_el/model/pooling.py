@@ -1,4 +1,4 @@
-"""Mean pooling of token vectors over spans, and unit length: pure functions with their gradients."""
+"""Mean pooling of token vectors over spans, with its gradient."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from thinc.api import Ops
 from thinc.types import Floats2d
+
+from ..segments import offsets_of_lengths, places_of
 
 
 def pool_spans(
@@ -21,11 +23,11 @@ def pool_spans(
         gradients of `tokvecs`.
     """
     lengths = np.asarray([vecs.shape[0] for vecs in tokvecs], dtype=np.int64)
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    offsets = offsets_of_lengths(lengths)
     sizes = spans[:, 2] - spans[:, 1]
     first = offsets[spans[:, 0]] + spans[:, 1]
-    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    token_ids: Any = ops.asarray(np.repeat(first, sizes) + within, dtype="int64")
+    places: Any = places_of(first, sizes)
+    token_ids: Any = ops.asarray(places, dtype="int64")
     span_sizes = ops.asarray1i(sizes.astype("int32"))
     filled = [vecs for vecs in tokvecs if vecs.shape[0]]
     flat = ops.xp.concatenate(filled, axis=0) if filled else ops.alloc2f(0, width)
@@ -41,20 +43,3 @@ def pool_spans(
         ]
 
     return pooled, backprop
-
-
-def unit_rows(ops: Ops, X: Floats2d) -> tuple[Floats2d, Callable[[Floats2d], Floats2d]]:
-    """Scale each row to length one; a row of zeros stays as it is.
-
-    X (Floats2d): (n, width).
-    RETURNS: The unit rows, (n, width), and the function from their gradient to X's.
-    """
-    norms = ops.xp.linalg.norm(X, axis=1, keepdims=True)
-    norms = ops.xp.where(norms == 0, 1.0, norms).astype("float32")
-    Y = X / norms
-
-    def backprop(dY: Floats2d) -> Floats2d:
-        along = (dY * Y).sum(axis=1, keepdims=True)
-        return (dY - Y * along) / norms
-
-    return Y, backprop

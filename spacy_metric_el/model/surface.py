@@ -11,6 +11,7 @@ import numpy as np
 from thinc.api import Model, NumpyOps, Ops
 from thinc.types import Floats1d, Floats2d
 
+from ..stages import stage
 from ..text import hash_ngrams, normalise_name
 
 _VECTOR_SHIFT = np.uint64(24)
@@ -106,11 +107,10 @@ def fit_weights(model: Model[list[str], Floats2d], texts: Sequence[str]) -> None
 def _ngram_ids(model: Model, texts: list[str], ops: Ops | None = None) -> tuple:
     ops = ops or model.ops
     owners: Any
-    hashes, owners = hash_ngrams(
-        [normalise_name(text) for text in texts],
-        min_size=model.attrs["min_size"],
-        max_size=model.attrs["max_size"],
-    )
+    sizes = model.attrs["min_size"], model.attrs["max_size"]
+    with stage("hashing of n-grams"):
+        names = [normalise_name(text) for text in texts]
+        hashes, owners = hash_ngrams(names, min_size=sizes[0], max_size=sizes[1])
     weight_ids: Any = (hashes % np.uint64(model.get_dim("nW"))).astype(np.int64)
     vector_ids: Any = ((hashes >> _VECTOR_SHIFT) % np.uint64(model.get_dim("nV"))).astype(np.int64)
     return tuple(ops.asarray(ids, dtype="int64") for ids in (weight_ids, vector_ids, owners))

@@ -1,24 +1,20 @@
 """Candidates and links on documents, and copies of examples to be scored."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
-from spacy import util
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-if TYPE_CHECKING:
-    from .linker import MetricEntityLinker
-
-SCORED_CANDIDATES = 64
-"""Candidates that scoring looks at, whatever `top_k` is."""
+from ..mentions import Candidate
 
 
-def set_candidates(docs: Sequence[Doc], candidates: Sequence[Sequence[list]]) -> None:
+def set_candidates(
+    docs: Sequence[Doc], candidates: Sequence[Sequence[Sequence[Candidate]]]
+) -> None:
     """Write `ent._.kb_ents`.
 
     docs (Sequence[Doc]): The documents.
-    candidates (Sequence[Sequence[list]]): Of each document's entities.
+    candidates (Sequence[Sequence[Sequence[Candidate]]]): Of each document's entities.
     """
     for doc, doc_candidates in zip(docs, candidates, strict=True):
         for ent, ent_candidates in zip(doc.ents, doc_candidates, strict=True):
@@ -27,7 +23,7 @@ def set_candidates(docs: Sequence[Doc], candidates: Sequence[Sequence[list]]) ->
 
 def set_links(
     docs: Sequence[Doc],
-    candidates: Sequence[Sequence[list]],
+    candidates: Sequence[Sequence[Sequence[Candidate]]],
     *,
     threshold: float | None,
     nil: str,
@@ -36,7 +32,7 @@ def set_links(
     """Write the best candidate of each entity to its tokens.
 
     docs (Sequence[Doc]): The documents.
-    candidates (Sequence[Sequence[list]]): Of each document's entities, best first.
+    candidates (Sequence[Sequence[Sequence[Candidate]]]): Of each document's entities, best first.
     threshold (float | None): A best score below it gives `nil`.
     nil (str): The id of an entity that is linked to nothing.
     overwrite (bool): Whether to replace links that entities already have.
@@ -50,7 +46,7 @@ def set_links(
                 token.ent_kb_id_ = best if score >= (threshold or 0.0) else nil
 
 
-def scored_copy(example: Example, *, gold_ents: bool) -> Example:
+def copy_to_score(example: Example, *, gold_ents: bool) -> Example:
     """Copy an example to score it.
 
     States of the upstream components are shared, not copied.
@@ -68,26 +64,3 @@ def scored_copy(example: Example, *, gold_ents: bool) -> Example:
         ents, _ = copy.get_aligned_ents_and_ner()
         doc.set_ents([Span(doc, ent.start, ent.end, label=ent.label) for ent in ents])
     return copy
-
-
-def score_copies(
-    linker: "MetricEntityLinker", examples: Sequence[Example], **kwargs: Any
-) -> dict[str, Any]:
-    """Link copies of the documents, with the gold mentions or their own, and score them.
-
-    linker (MetricEntityLinker): Has a scorer, or none.
-    examples (Sequence[Example]): With predictions; they stay what they are.
-    **kwargs (Any): For the scorer.
-    RETURNS (dict[str, Any]): The scores, without any where no scorer is set.
-    """
-    if linker.scorer is None:
-        return {}
-    use_gold_ents = linker.cfg["use_gold_ents"]
-    copies = [scored_copy(example, gold_ents=use_gold_ents) for example in examples]
-    for batch in util.minibatch([example.predicted for example in copies], 32):
-        found = linker.predict(batch, top_k=SCORED_CANDIDATES)
-        if use_gold_ents:
-            linker.set_annotations(batch, found)
-        else:
-            set_candidates(batch, found)
-    return linker.scorer(copies, nil=linker.cfg["nil"], kb=linker.kb_slot.kb, **kwargs)

@@ -1,46 +1,30 @@
 """The factory `metric_entity_linker`. Nothing heavy is imported here: spaCy loads every
 installed plugin's factories whenever a pipeline is made."""
 
+import warnings
 from collections.abc import Callable
-from typing import Any
+from dataclasses import fields
+from inspect import Parameter, Signature, signature
+from typing import Any, get_type_hints
 
 from spacy.language import Language
 from thinc.api import Config, Model
 
+from ..errors import MetricELWarning, Warnings
+from ..settings import RETIRED, LinkerSettings, default_settings, settings_from
 from .linker import MetricEntityLinker
 
-DEFAULT_CONFIG = """
-[metric_entity_linker]
-overwrite = true
-use_gold_ents = true
-labels_discard = []
-threshold = null
-nil = "NIL"
-top_k = 10
-search_rows = 64
-prior_weight = 0.01
-use_labels = false
-prototype_radius = 0.8
-prototypes_per_entity = 4
-memory_weight = 1.0
-memory_scale = 8.0
-learn_rate_factor = 1.0
-names_per_entity = 3
-negatives_per_entity = 4
-entity_rows = false
-carry_kb = true
-seed = 0
-
-[metric_entity_linker.loss]
+DEFAULT_PARTS = """
+[loss]
 @losses = "spacy_metric_el.PrototypeTriplet.v1"
 
-[metric_entity_linker.scorer]
+[scorer]
 @scorers = "spacy_metric_el.linking_scorer.v1"
 
-[metric_entity_linker.model]
+[model]
 @architectures = "spacy_metric_el.MetricEncoder.v1"
 
-[metric_entity_linker.model.tok2vec]
+[model.tok2vec]
 @architectures = "spacy.HashEmbedCNN.v2"
 pretrained_vectors = null
 width = 96
@@ -52,11 +36,27 @@ subword_features = true
 """
 
 
+def _with_signature(make: Callable) -> Callable:
+    """Let a function that takes any settings say which: spaCy reads from its signature what a config may hold."""
+    given = [p for p in signature(make).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    types = get_type_hints(LinkerSettings)
+    settings = [
+        Parameter(setting.name, Parameter.KEYWORD_ONLY, annotation=types[setting.name])
+        for setting in fields(LinkerSettings)
+    ]
+    retired = [
+        Parameter(name, Parameter.KEYWORD_ONLY, annotation=Any, default=value)
+        for name, value in RETIRED.items()
+    ]
+    make.__signature__ = Signature([*given, *settings, *retired])  # type: ignore[attr-defined]
+    return make
+
+
 @Language.factory(
     "metric_entity_linker",
     assigns=["token.ent_kb_id", "span._.kb_ents"],
     requires=["doc.ents", "token.ent_iob", "token.ent_type"],
-    default_config=Config().from_str(DEFAULT_CONFIG)["metric_entity_linker"],
+    default_config={**default_settings(), **Config().from_str(DEFAULT_PARTS)},
     default_score_weights={
         "el_acc": 1.0,
         "el_acc_in_kb": None,
@@ -69,33 +69,31 @@ subword_features = true
         "nel_micro_f": None,
     },
 )
+@_with_signature
 def make_metric_entity_linker(
     nlp: Language,
     name: str,
     model: Model,
     loss: Any,
     scorer: Callable | None,
-    overwrite: bool,
-    use_gold_ents: bool,
-    labels_discard: list[str],
-    threshold: float | None,
-    nil: str,
-    top_k: int,
-    search_rows: int,
-    prior_weight: float,
-    use_labels: bool,
-    prototype_radius: float,
-    prototypes_per_entity: int,
-    memory_weight: float,
-    memory_scale: float,
-    learn_rate_factor: float,
-    names_per_entity: int,
-    negatives_per_entity: int,
-    entity_rows: bool,
-    carry_kb: bool,
-    seed: int,
+    **settings: Any,
 ) -> MetricEntityLinker:
-    """Construct the linker. See `MetricEntityLinker` for the settings."""
+    """Construct the linker.
+
+    nlp (Language): The pipeline.
+    name (str): Name of the component.
+    model (Model): A `spacy_metric_el.MetricEncoder.v1`.
+    loss (Any): A `LinkingLoss`.
+    scorer (Callable | None): Scores examples.
+    settings (Any): The fields of `LinkerSettings`; those in `RETIRED`, which a config of an
+        earlier version has, are warned of (W007) where they asked for something.
+    RETURNS (MetricEntityLinker): The component.
+    RAISES (MetricELError): E008 for a setting out of range.
+    """
+    for setting, neutral in RETIRED.items():
+        if settings.pop(setting, neutral) != neutral:
+            message = Warnings.W007.format(setting=setting, name=name)
+            warnings.warn(message, MetricELWarning, stacklevel=2)
     return MetricEntityLinker(
         nlp.vocab,
         model,
@@ -103,23 +101,5 @@ def make_metric_entity_linker(
         nlp=nlp,
         loss=loss,
         scorer=scorer,
-        overwrite=overwrite,
-        use_gold_ents=use_gold_ents,
-        labels_discard=labels_discard,
-        threshold=threshold,
-        nil=nil,
-        top_k=top_k,
-        search_rows=search_rows,
-        prior_weight=prior_weight,
-        use_labels=use_labels,
-        prototype_radius=prototype_radius,
-        prototypes_per_entity=prototypes_per_entity,
-        memory_weight=memory_weight,
-        memory_scale=memory_scale,
-        learn_rate_factor=learn_rate_factor,
-        names_per_entity=names_per_entity,
-        negatives_per_entity=negatives_per_entity,
-        entity_rows=entity_rows,
-        carry_kb=carry_kb,
-        seed=seed,
+        settings=settings_from(name, settings),
     )

@@ -4,13 +4,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..kb.ranking import NAME_ROW
-from ..kb.records import PREFERENCE, Records
-from ..segments import offsets_of, segment_max, segment_sum, spread
+from ..kb.records import Records, link_mass
+from ..segments import offsets_of, segment_max, segment_min, segment_sum, spread
 from .counts import PairCounts
 
-VOCABULARY_MASS = 0.5
-"""What a link of the vocabulary weighs beside one mention of a training corpus."""
+WRITTEN_SHARE = 0.9
+"""What a similarity to the text as written counts, in the order of candidates, where the
+mention has a long form."""
+
+NEAR_EQUAL = 0.995
+"""Similarity from which on another name than the text's own says no more than that one: the
+order of words and signs leave no trace in n-grams, and vectors are kept in few bits."""
+
+DECIMALS = 3
+"""Digits of a similarity that decide the order; the rest is noise of the index."""
 
 
 class Hits(NamedTuple):
@@ -19,21 +26,28 @@ class Hits(NamedTuple):
     mentions (np.ndarray): (h,) int64, the mention of each hit.
     queries (np.ndarray): (h,) int64, the query that found it.
     rows (np.ndarray): (h,) int64, the row of the index.
-    kinds (np.ndarray): (h,) uint8, the kind of row.
-    refs (np.ndarray): (h,) int64, the name or the entity that the row stands for.
+    names (np.ndarray): (h,) int64, the name that the row stands for.
     similarities (np.ndarray): (h,) float32, of the whole vectors.
     is_written (np.ndarray): (h,) bool, found by the text as written.
     is_long (np.ndarray): (h,) bool, found by the long form; by the text where it has none.
+    is_exact (np.ndarray): (h,) bool, whether the name is the query's text, in its normal form.
+    is_near (np.ndarray): (h,) bool, whether it is among the rows that evidence is taken
+        from, however many more were asked for.
     """
 
     mentions: np.ndarray
     queries: np.ndarray
     rows: np.ndarray
-    kinds: np.ndarray
-    refs: np.ndarray
+    names: np.ndarray
     similarities: np.ndarray
     is_written: np.ndarray
     is_long: np.ndarray
+    is_exact: np.ndarray
+    is_near: np.ndarray
+
+    def take(self, places: np.ndarray) -> "Hits":
+        """RETURNS (Hits): Some of the hits."""
+        return Hits(*(values[places] for values in self))
 
 
 class OwnUsage(NamedTuple):
@@ -52,21 +66,26 @@ class OwnUsage(NamedTuple):
     entities: PairCounts
 
 
-class Candidates(NamedTuple):
+class CandidateTable(NamedTuple):
     """Pairs of a mention and a candidate entity, in runs: a run a mention, best first.
 
     offsets (np.ndarray): (n + 1,) int64, where each mention's run starts and ends.
     entities (np.ndarray): (p,) int32, distinct in a run.
     queries (np.ndarray): (p,) int64, the query that found the best row.
     rows (np.ndarray): (p,) int64, the best row.
-    names (np.ndarray): (p,) int64, its name; -1 if it is no name's row.
-    base (np.ndarray): (p,) float32: similarity * p(entity | name) ** prior_weight.
+    names (np.ndarray): (p,) int64, its name.
+    base (np.ndarray): (p,) float32: similarity * p(entity | name) ** prior_weight; falling
+        in a run.
     similarities (np.ndarray): (p,) float32, of the best row.
     written, long (np.ndarray): (p,) float32, best similarity by either form.
+    is_written, is_long (np.ndarray): (p,) bool, whether the best row's name is either form,
+        in its normal form.
     log_priors (np.ndarray): (p,) float32, log p(entity | name) of the best row.
     link_counts (np.ndarray): (p,) float32, training mentions behind the best row's link.
     is_preferred (np.ndarray): (p,) bool, whether the best row's name is the canonical one.
-    n_rows (np.ndarray): (p,) float32, how many rows were found.
+    n_rows (np.ndarray): (p,) float32, how many near rows were found.
+    is_near (np.ndarray): (p,) bool, whether any of the rows is near; those that are none
+        stand behind, and no evidence is taken for them.
     """
 
     offsets: np.ndarray
@@ -78,10 +97,13 @@ class Candidates(NamedTuple):
     similarities: np.ndarray
     written: np.ndarray
     long: np.ndarray
+    is_written: np.ndarray
+    is_long: np.ndarray
     log_priors: np.ndarray
     link_counts: np.ndarray
     is_preferred: np.ndarray
     n_rows: np.ndarray
+    is_near: np.ndarray
 
     @property
     def mentions(self) -> np.ndarray:
@@ -93,9 +115,17 @@ class Candidates(NamedTuple):
         """RETURNS (np.ndarray): (p,) int64, the place of each pair in its run."""
         return np.arange(len(self.entities)) - np.repeat(self.offsets[:-1], np.diff(self.offsets))
 
-    def take(self, pairs: np.ndarray, offsets: np.ndarray) -> "Candidates":
-        """RETURNS (Candidates): Some of the pairs, with the runs that they now form."""
-        return Candidates(offsets, *(values[pairs] for values in self[1:]))
+    def take(self, pairs: np.ndarray, offsets: np.ndarray | None = None) -> "CandidateTable":
+        """Take some of the pairs.
+
+        pairs (np.ndarray): (k,) int64.
+        offsets (np.ndarray | None): (m + 1,) int64, the runs that they form; those of their
+            own mentions, which must rise, if None.
+        RETURNS (CandidateTable): The pairs.
+        """
+        if offsets is None:
+            offsets = offsets_of(self.mentions[pairs], len(self.offsets) - 1)
+        return CandidateTable(offsets, *(values[pairs] for values in self[1:]))
 
 
 def collect_candidates(
@@ -106,7 +136,7 @@ def collect_candidates(
     limit: int,
     prior_weight: float,
     own: OwnUsage | None = None,
-) -> Candidates:
+) -> CandidateTable:
     """Turn the rows that were found into candidates.
 
     hits (Hits): The rows.
@@ -115,81 +145,136 @@ def collect_candidates(
     limit (int): Candidates of each mention.
     prior_weight (float): Weight of log p(entity | name) in the order.
     own (OwnUsage | None): For training mentions.
-    RETURNS (Candidates): Ties are broken by the entity's record, that is by concept id.
+    RETURNS (CandidateTable): Near ones first, and best first by similarity and prior. Among
+        near-equal similarities those of the query's own text come first; of equals the
+        canonical names, and then those of the first concept id.
     """
-    is_name = hits.kinds == NAME_ROW
-    refs = np.where(is_name, hits.refs, 0)
-    starts = records.name_offsets[refs]
-    lengths = np.where(is_name, records.name_offsets[refs + 1] - starts, 1)
-    owners, links = spread(np.where(is_name, starts, 0), lengths)
-    named = is_name[owners]
-    entities = np.where(named, records.name_entities[links], hits.refs[owners]).astype(np.int32)
+    starts = records.name_offsets[hits.names]
+    owners, links = spread(starts, records.name_offsets[hits.names + 1] - starts)
+    entities = records.name_entities[links]
     mentions = hits.mentions[owners]
-    counts = np.where(named, records.name_counts[links], 0).astype(np.float32)
-    entity_counts = records.entity_counts[entities].astype(np.float32)
+    counts = records.name_counts[links].astype(np.float32)
     if own is not None:
-        documents = own.documents[mentions]
-        counts = np.maximum(counts - named * own.links.of(documents, links), 0)
-        entity_counts = np.maximum(entity_counts - own.entities.of(documents, entities), 0)
-    preferred = named & records.name_is_preferred[links]
-    known = named & records.name_in_vocabulary[links]
-    mass = counts + VOCABULARY_MASS * known * (1.0 + PREFERENCE * preferred)
-    exists = records.entity_in_vocabulary[entities] | (entity_counts > 0)
-    alive = np.where(named, mass > 0, exists)
-    owners, entities, mentions, named, counts, mass, preferred = (
-        values[alive] for values in (owners, entities, mentions, named, counts, mass, preferred)
+        counts = np.maximum(counts - own.links.of(own.documents[mentions], links), 0)
+    preferred = records.name_is_preferred[links]
+    mass = link_mass(counts, records.name_in_vocabulary[links], preferred)
+    alive = np.flatnonzero(mass > 0)
+    total = np.bincount(owners, weights=mass, minlength=len(hits.names))
+    owners, entities, mentions, counts, preferred = (
+        values[alive] for values in (owners, entities, mentions, counts, preferred)
     )
-    total = np.bincount(owners, weights=mass, minlength=len(hits.refs))
-    share = np.where(named, mass / np.where(named, total[owners], 1.0), 1.0)
-    log_priors = np.log(share).astype(np.float32)
-    similarities = np.clip(hits.similarities[owners], 0.0, 1.0)
-    base = similarities * np.exp(np.float32(prior_weight) * log_priors)
-    order = np.lexsort((-base, entities, mentions))
-    owners, entities, mentions = owners[order], entities[order], mentions[order]
-    base, log_priors, similarities = base[order], log_priors[order], similarities[order]
+    log_priors = np.log(mass[alive] / total[owners]).astype(np.float32)
+    similarities = np.clip(hits.similarities, 0.0, 1.0)
+    base = _base_scores(hits, similarities)[owners] * np.exp(np.float32(prior_weight) * log_priors)
+    base = _exact_first(base, owners, hits, similarities)
+    near, exact = hits.is_near[owners], hits.is_exact[owners]
+    order = np.lexsort((~preferred, ~exact, -base, ~near, entities, mentions))
+    owners, entities, mentions, base = (
+        values[order] for values in (owners, entities, mentions, base)
+    )
     first = np.ones(len(order), dtype=bool)
     first[1:] = (mentions[1:] != mentions[:-1]) | (entities[1:] != entities[:-1])
     best = np.flatnonzero(first)
     groups = np.append(best, len(order))
-    by_form = [
-        segment_max(np.where(flags[owners], similarities, 0).astype(np.float32), groups, 0.0)
+    near, similarities = near[order], similarities[owners]
+    written, long = (
+        segment_max(np.where(flags[owners] & near, similarities, 0), groups, 0.0)
         for flags in (hits.is_written, hits.is_long)
-    ]
-    pairs = Candidates(
+    )
+    names = hits.names[owners[best]]
+    is_written, is_long = (
+        names == _exact_names(hits, flags, n_mentions)[mentions[best]]
+        for flags in (hits.is_written, hits.is_long)
+    )
+    pairs = CandidateTable(
         offsets_of(mentions[best], n_mentions),
         entities[best],
         hits.queries[owners[best]],
         hits.rows[owners[best]],
-        np.where(named[order][best], hits.refs[owners[best]], -1),
-        base[best].astype(np.float32),
-        similarities[best].astype(np.float32),
-        by_form[0],
-        by_form[1],
-        log_priors[best],
+        names,
+        base[best],
+        similarities[best],
+        written,
+        long,
+        is_written,
+        is_long,
+        log_priors[order][best],
         counts[order][best],
         preferred[order][best],
-        segment_sum(np.ones(len(order), dtype=np.float32), groups),
+        segment_sum(near.astype(np.float32), groups),
+        near[best],
     )
-    return best_first(pairs, pairs.base, limit)
+    ranks = (pairs.entities, ~pairs.is_preferred, ~exact[order][best], -pairs.base, ~pairs.is_near)
+    order = np.lexsort((*ranks, pairs.mentions))
+    kept = order[pairs.places < limit]
+    kept_pairs = pairs.take(kept)
+    return kept_pairs._replace(base=_falling(kept_pairs))
 
 
-def best_first(candidates: Candidates, scores: np.ndarray, limit: int) -> Candidates:
-    """Sort the candidates of each mention, and keep the best.
+def _base_scores(hits: Hits, similarities: np.ndarray) -> np.ndarray:
+    """RETURNS (np.ndarray): (h,) float32, similarities as far as they decide the order."""
+    share = np.where(hits.is_long, np.float32(1.0), np.float32(WRITTEN_SHARE))
+    return np.round(similarities, DECIMALS) * share
 
-    candidates (Candidates): The pairs.
-    scores (np.ndarray): (p,) float32.
-    limit (int): Candidates to keep of each mention.
-    RETURNS (Candidates): The pairs that are kept, ties by the entity's record.
+
+def _exact_first(
+    base: np.ndarray, owners: np.ndarray, hits: Hits, similarities: np.ndarray
+) -> np.ndarray:
+    """Put names that are only nearly the text behind the best one that is the text.
+
+    base (np.ndarray): (m,) float32, of links.
+    owners (np.ndarray): (m,) int64, the hit of each.
+    hits (Hits): The rows.
+    similarities (np.ndarray): (h,) float32, of the hits.
+    RETURNS (np.ndarray): (m,) float32.
     """
-    order, offsets = sort_runs(candidates, scores, limit)
-    return candidates.take(order, offsets)
+    queries = hits.queries[owners]
+    n_queries = int(hits.queries.max(initial=-1)) + 1
+    best_exact = np.full(n_queries, np.inf, dtype=np.float32)
+    is_exact = hits.is_exact[owners]
+    lowered = np.full(n_queries, -np.inf, dtype=np.float32)
+    np.maximum.at(lowered, queries[is_exact], base[is_exact])
+    best_exact[np.isfinite(lowered)] = lowered[np.isfinite(lowered)]
+    rivals = ~is_exact & (similarities[owners] >= NEAR_EQUAL)
+    below = np.nextafter(best_exact[queries], np.float32(0))
+    return np.where(rivals, np.minimum(base, below), base).astype(np.float32)
+
+
+def _exact_names(hits: Hits, is_of_form: np.ndarray, n_mentions: int) -> np.ndarray:
+    """RETURNS (np.ndarray): (n_mentions,) int64, the name that a form of each mention is; -1 for none."""
+    names = np.full(n_mentions, -1, dtype=np.int64)
+    found = hits.is_exact & is_of_form
+    names[hits.mentions[found]] = hits.names[found]
+    return names
+
+
+def _falling(pairs: CandidateTable) -> np.ndarray:
+    """RETURNS (np.ndarray): (p,) float32, base scores, those that are not near at most as high as the lowest near one."""
+    lowest = segment_min(np.where(pairs.is_near, pairs.base, np.inf), pairs.offsets, np.inf)
+    highest = np.repeat(lowest, np.diff(pairs.offsets)).astype(np.float32)
+    return np.where(pairs.is_near, pairs.base, np.minimum(pairs.base, highest))
 
 
 def sort_runs(
-    candidates: Candidates, scores: np.ndarray, limit: int
+    candidates: CandidateTable, scores: np.ndarray, limit: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """RETURNS (tuple[np.ndarray, np.ndarray]): The pairs that `best_first` keeps, and the offsets of the runs that they form."""
+    """Sort the candidates of each mention, and keep the best.
+
+    candidates (CandidateTable): The pairs.
+    scores (np.ndarray): (p,) float32; equals stay in the order that they are in.
+    limit (int): Candidates to keep of each mention.
+    RETURNS (tuple[np.ndarray, np.ndarray]): (k,) int64, the pairs that are kept, and
+        (n + 1,) int64, the offsets of the runs that they form.
+    """
     mentions = candidates.mentions
-    order = np.lexsort((candidates.entities, -scores, mentions))
+    order = np.lexsort((-scores, mentions))
     kept = order[candidates.places < limit]
     return kept, offsets_of(mentions[kept], len(candidates.offsets) - 1)
+
+
+def join_candidates(parts: list[CandidateTable]) -> CandidateTable:
+    """RETURNS (CandidateTable): The runs of several tables, one table after the other."""
+    starts = np.cumsum([0, *(part.offsets[-1] for part in parts)])
+    offsets = [part.offsets[:-1] + start for part, start in zip(parts, starts, strict=False)]
+    columns = (np.concatenate(values) for values in zip(*(part[1:] for part in parts), strict=True))
+    return CandidateTable(np.concatenate([*offsets, starts[-1:]]), *columns)

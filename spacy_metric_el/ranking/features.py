@@ -1,14 +1,15 @@
 """What speaks for a candidate of a mention, as numbers: one row for each pair."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..kb.records import Records
+from ..mentions import MentionTable
 from ..segments import segment_max
-from .candidates import Candidates, OwnUsage
+from .candidates import CandidateTable
 from .prototypes import PROTOTYPE_FEATURES
-from .wording import WORDING_FEATURES, Wording, compare_wordings, read_wording
+from .wording import WORDING_FEATURES, Wording, read_wording
 
 PAIR_FEATURES = (
     "similarity",
@@ -30,28 +31,9 @@ PAIR_FEATURES = (
     "in_vocabulary",
 )
 MENTION_FEATURES = ("is_upper", "has_long_form", "length", "n_words")
-FEATURES = (
-    *PAIR_FEATURES,
-    *WORDING_FEATURES,
-    *MENTION_FEATURES,
-    *PROTOTYPE_FEATURES,
-    "prototype_weight",
-    "prototype_gap",
-    "label_agreement",
-)
-
-
-class MentionTexts(NamedTuple):
-    """What mentions say, apart from their vectors.
-
-    written (list[str]): (n,) texts as written.
-    long (list[str]): (n,) with abbreviations replaced by their long forms.
-    labels (list[str]): (n,) entity labels.
-    """
-
-    written: list[str]
-    long: list[str]
-    labels: list[str]
+TRAINING_FEATURES = (*PROTOTYPE_FEATURES, "prototype_weight", "prototype_gap", "label_agreement")
+FEATURES = (*PAIR_FEATURES, *WORDING_FEATURES, *MENTION_FEATURES, *TRAINING_FEATURES)
+"""The columns of the evidence for a mention alone, in this order."""
 
 
 class NameWordings:
@@ -77,90 +59,83 @@ class NameWordings:
 
 
 def pair_features(
-    candidates: Candidates,
-    texts: MentionTexts,
+    candidates: CandidateTable,
     records: Records,
-    wordings: NameWordings,
     channels: np.ndarray,
-    prototypes: np.ndarray,
-    label_agreement: np.ndarray,
-    own: OwnUsage | None = None,
+    counts: np.ndarray,
 ) -> np.ndarray:
-    """Put together what speaks for each pair.
+    """Put together what the search and the vocabulary say of each pair.
 
-    candidates (Candidates): The p pairs.
-    texts (MentionTexts): Of the n mentions.
+    candidates (CandidateTable): The p pairs.
     records (Records): The vocabulary.
-    wordings (NameWordings): Of its names.
     channels (np.ndarray): (p, 2) float32, cosines of the surface and the context
         channels, of each mention and the best row.
-    prototypes (np.ndarray): (p, 3) float32, as `compare_prototypes` gives them.
-    label_agreement (np.ndarray): (p,) float32, as `label_agreement` of `labels` gives it.
-    own (OwnUsage | None): For training mentions: what to leave out.
-    RETURNS (np.ndarray): (p, len(FEATURES)) float32.
+    counts (np.ndarray): (p,) float32, training mentions of each candidate.
+    RETURNS (np.ndarray): (p, len(PAIR_FEATURES)) float32.
     """
-    mentions, offsets = candidates.mentions, candidates.offsets
-    lengths = np.diff(offsets)
-    counts = records.entity_counts[candidates.entities].astype(np.float32)
-    if own is not None:
-        counts = np.maximum(
-            counts - own.entities.of(own.documents[mentions], candidates.entities), 0
+    offsets = candidates.offsets
+    best = np.repeat(segment_max(candidates.similarities, offsets, 0.0), np.diff(offsets))
+    columns = (
+        candidates.similarities,
+        channels[:, 0],
+        channels[:, 1],
+        candidates.written,
+        candidates.long,
+        candidates.similarities - best,
+        np.log(np.maximum(candidates.n_rows, 1.0)),
+        # All rows are names; rankers of version 0.1 were fitted beside rows of entities.
+        np.ones(len(best)),
+        candidates.is_preferred,
+        candidates.is_written,
+        candidates.is_long,
+        candidates.log_priors,
+        candidates.log_priors * (candidates.is_written | candidates.is_long),
+        np.log1p(candidates.link_counts),
+        np.log1p(counts),
+        counts == 0,
+        records.entity_in_vocabulary[candidates.entities],
+    )
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def mention_features(mentions: MentionTable, wordings: Sequence[Wording]) -> np.ndarray:
+    """Describe mentions by what they look like.
+
+    mentions (MentionTable): The n mentions.
+    wordings (Sequence[Wording]): (n,) the words of their long forms.
+    RETURNS (np.ndarray): (n, len(MENTION_FEATURES)) float32.
+    """
+    rows = [
+        (
+            written.isupper(),
+            written != long,
+            min(len(long), 40) / 40,
+            min(len(wording.words), 6) / 6,
         )
-    is_named = candidates.names >= 0
-    name_of = {text: records.name_index(text) for text in {*texts.written, *texts.long}}
-    exact_written, exact_long = (
-        is_named & (np.asarray([name_of[text] for text in own])[mentions] == candidates.names)
-        for own in (texts.written, texts.long)
+        for written, long, wording in zip(mentions.written, mentions.long, wordings, strict=True)
+    ]
+    return np.asarray(rows, dtype=np.float32).reshape(-1, len(MENTION_FEATURES))
+
+
+def prototype_features(
+    near: np.ndarray, counts: np.ndarray, agreement: np.ndarray, offsets: np.ndarray
+) -> np.ndarray:
+    """Put together what the training mentions of each candidate say.
+
+    near (np.ndarray): (p, 3) float32, as `compare_prototypes` gives them.
+    counts (np.ndarray): (p,) float32, training mentions of each candidate.
+    agreement (np.ndarray): (p,) float32, as `label_agreement` gives it.
+    offsets (np.ndarray): (n + 1,) int64, where the runs of pairs start and end.
+    RETURNS (np.ndarray): (p, len(TRAINING_FEATURES)) float32.
+    """
+    nearest, mean, has = near.T
+    top = segment_max(np.where(has > 0, mean, -1.0), offsets, 0.0)
+    columns = (
+        nearest,
+        mean,
+        has,
+        mean * np.log1p(counts),
+        np.where(has > 0, mean - np.repeat(top, np.diff(offsets)), -0.5),
+        agreement,
     )
-    best = np.repeat(segment_max(candidates.similarities, offsets, 0.0), lengths)
-    log_counts = np.log1p(counts)
-    pairs = np.stack(
-        (
-            candidates.similarities,
-            channels[:, 0],
-            channels[:, 1],
-            candidates.written,
-            candidates.long,
-            candidates.similarities - best,
-            np.log(np.maximum(candidates.n_rows, 1.0)),
-            is_named,
-            candidates.is_preferred,
-            exact_written,
-            exact_long,
-            candidates.log_priors,
-            candidates.log_priors * (exact_written | exact_long),
-            np.log1p(candidates.link_counts),
-            log_counts,
-            counts == 0,
-            records.entity_in_vocabulary[candidates.entities],
-        ),
-        axis=1,
-    )
-    wording = [read_wording(text) for text in texts.long]
-    words = compare_wordings(wording, mentions, candidates.names, wordings)
-    whole = np.asarray(
-        [
-            (
-                written.isupper(),
-                written != long,
-                min(len(long), 40) / 40,
-                min(len(words_of.words), 6) / 6,
-            )
-            for written, long, words_of in zip(texts.written, texts.long, wording, strict=True)
-        ],
-        dtype=np.float32,
-    ).reshape(-1, len(MENTION_FEATURES))
-    nearest, mean, has = prototypes.T
-    top = np.repeat(segment_max(np.where(has > 0, mean, -1.0), offsets, 0.0), lengths)
-    evidence = np.stack(
-        (
-            nearest,
-            mean,
-            has,
-            mean * log_counts,
-            np.where(has > 0, mean - top, -0.5),
-            label_agreement,
-        ),
-        axis=1,
-    )
-    return np.concatenate((pairs, words, whole[mentions], evidence), axis=1, dtype=np.float32)
+    return np.stack(columns, axis=1).astype(np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 from thinc.api import Adam, Linear, Model, Relu, add, chain, use_ops, warmup_linear, zero_init
 from tqdm import tqdm
 
-from ..segments import segment_max, segment_softmax, segment_sum, spread
+from ..segments import offsets_of_lengths, segment_max, segment_softmax, segment_sum, spread
 
 
 class ScorerSettings(NamedTuple):
@@ -108,7 +108,7 @@ class Scorer:
                 for batch in _batches(rng.permutation(n), settings.batch_size):
                     lengths = offsets[batch + 1] - offsets[batch]
                     _, pairs = spread(offsets[batch], lengths)
-                    runs = np.concatenate(([0], np.cumsum(lengths)))
+                    runs = offsets_of_lengths(lengths)
                     losses.append(self._step(features[pairs], runs, is_right[pairs]) / len(batch))
                     self.pair_model.finish_update(optimizer)
                     self.nil_model.finish_update(optimizer)

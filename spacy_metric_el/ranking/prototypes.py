@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..segments import segment_max, segment_sum, spread
-from ..training.clusters import cover_with_clusters
+from ..geometry import row_cosines
+from ..segments import offsets_of_lengths, segment_max, segment_sum, spread
 from .counts import PairCounts, count_pairs
 
 PROTOTYPE_FEATURES = ("nearest_prototype", "mean_prototype", "has_prototype")
@@ -68,6 +68,34 @@ def make_prototypes(
     np.add.at(sums, labels, vectors)
     sizes = np.bincount(labels, minlength=len(owners)).astype(np.float32)
     return Prototypes(sums, sizes, np.asarray(owners, dtype=np.int64)), labels
+
+
+def cover_with_clusters(vectors: np.ndarray, radius: float, max_clusters: int) -> np.ndarray:
+    """Cover the mentions of one entity with clusters, the most central first.
+
+    The mention nearest to the mean of those left is the anchor of the next cluster,
+    and all left within the radius join it. Once there are `max_clusters`, the rest
+    goes to the nearest anchor.
+
+    vectors (np.ndarray): (n, width) float32.
+    radius (float): Euclidean.
+    max_clusters (int): 1 or more.
+    RETURNS (np.ndarray): (n,) int64, the cluster of each mention, 0 .. C - 1.
+    """
+    labels = np.full(len(vectors), -1, dtype=np.int64)
+    left = np.arange(len(vectors))
+    anchors: list[int] = []
+    while len(left) and len(anchors) < max_clusters:
+        mean = vectors[left].mean(axis=0)
+        anchor = int(left[np.argmin(np.linalg.norm(vectors[left] - mean, axis=1))])
+        inside = np.linalg.norm(vectors[left] - vectors[anchor], axis=1) <= radius
+        labels[left[inside]] = len(anchors)
+        anchors.append(anchor)
+        left = left[~inside]
+    if len(left):
+        gaps = np.linalg.norm(vectors[left, None] - vectors[None, anchors], axis=2)
+        labels[left] = gaps.argmin(axis=1)
+    return labels
 
 
 def own_mentions(
@@ -135,12 +163,11 @@ def _compare(
         places, found = own.clusters.places(documents, clusters)
         sums[found] -= own.sums[places[found]]
         sizes = sizes - own.clusters.of(documents, clusters)
-    offsets = np.concatenate(([0], np.cumsum(lengths[having])))
+    offsets = offsets_of_lengths(lengths[having])
     alive = sizes > 0.5
     sums[~alive] = 0.0
-    products = np.einsum("ij,ij->i", vectors[mentions[owners]], sums)
-    norms = np.sqrt(np.einsum("ij,ij->i", sums, sums))
-    cosines = np.where(alive, products / np.maximum(norms, 1e-6), -1.0).astype(np.float32)
+    cosines = np.where(alive, row_cosines(vectors[mentions[owners]], sums), -1.0)
+    cosines = cosines.astype(np.float32)
     any_alive = segment_max(alive, offsets, False)
     # Of an entity with one cluster, that is the mean of all its mentions.
     means = cosines[offsets[:-1]] * alive[offsets[:-1]]
@@ -148,13 +175,8 @@ def _compare(
     parts, places = spread(offsets[several], lengths[having][several])
     part_offsets = np.searchsorted(parts, np.arange(len(several) + 1))
     whole = segment_sum(sums[places], part_offsets)
-    means[several] = _cosines(vectors[mentions[several]], whole)
+    means[several] = row_cosines(vectors[mentions[several]], whole)
     out[having, 0] = segment_max(cosines, offsets, -1.0) * any_alive
     out[having, 1] = means * any_alive
     out[having, 2] = any_alive
     return out
-
-
-def _cosines(units: np.ndarray, others: np.ndarray) -> np.ndarray:
-    lengths = np.sqrt(np.einsum("ij,ij->i", others, others))
-    return np.einsum("ij,ij->i", units, others) / np.maximum(lengths, 1e-6)

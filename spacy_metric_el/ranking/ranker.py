@@ -10,14 +10,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kb.records import Records
-from ..segments import offsets_of, segment_max
+from ..mentions import MentionTable
+from ..segments import segment_max
+from ..stages import stage
 from ..text import normalise_name
-from .candidates import Candidates, OwnUsage, sort_runs
+from .candidates import CandidateTable, OwnUsage, sort_runs
 from .document import DOCUMENT_FEATURES, document_evidence
-from .features import FEATURES, MentionTexts, NameWordings, pair_features
+from .features import (
+    FEATURES,
+    NameWordings,
+    mention_features,
+    pair_features,
+    prototype_features,
+)
 from .labels import EntityLabels, label_agreement
 from .listwise import ScorerSettings, make_scorer
 from .prototypes import OwnMentions, Prototypes, compare_prototypes
+from .retrieval import RANKED_CANDIDATES
+from .wording import compare_wordings, read_wording
 
 EVIDENCE = [*FEATURES, *DOCUMENT_FEATURES]
 """What the second scorer sees; a saved ranker fits only the version that has the same."""
@@ -28,24 +38,6 @@ to judge all is right for 0.1 % more mentions of MedMentions dev, and takes twic
 
 LEAST_SHARE = 0.7
 """Of the similarity of the nearest candidate: others that reach it are judged, too."""
-
-
-class MentionTable(NamedTuple):
-    """Mentions to rank candidates for.
-
-    documents (np.ndarray): (n,) int64, the document of each.
-    texts (MentionTexts): What they say.
-    context (np.ndarray): (n, width) float32, unit vectors of the context channel.
-    """
-
-    documents: np.ndarray
-    texts: MentionTexts
-    context: np.ndarray
-
-    def take(self, places: np.ndarray) -> "MentionTable":
-        """RETURNS (MentionTable): Some of the mentions."""
-        texts = MentionTexts(*([column[i] for i in places] for column in self.texts))
-        return MentionTable(self.documents[places], texts, self.context[places])
 
 
 class Own(NamedTuple):
@@ -81,69 +73,76 @@ class CandidateRanker:
 
     def features(
         self,
-        candidates: Candidates,
+        candidates: CandidateTable,
         channels: np.ndarray,
         mentions: MentionTable,
         own: Own | None = None,
     ) -> np.ndarray:
         """Gather the evidence of each mention alone.
 
-        candidates (Candidates): The p pairs.
+        candidates (CandidateTable): The p pairs.
         channels (np.ndarray): (p, 2) float32, cosines of the two channels; see `pair_features`.
         mentions (MentionTable): The n mentions.
         own (Own | None): For training mentions: what to leave out.
         RETURNS (np.ndarray): (p, len(FEATURES)) float32.
         """
+        owners, texts = candidates.mentions, mentions.long
+        counts = self.records.entity_counts[candidates.entities].astype(np.float32)
+        if own is not None:
+            mine = own.usage.entities.of(own.usage.documents[owners], candidates.entities)
+            counts = np.maximum(counts - mine, 0)
         near = compare_prototypes(
             mentions.context,
-            candidates.mentions,
+            owners,
             candidates.entities,
             self.prototypes,
             own.mentions if own is not None else None,
         )
-        usage = own.usage if own is not None else None
-        agreement = label_agreement(
-            mentions.texts.labels, candidates.mentions, candidates.entities, self.labels
-        )
+        agreement = label_agreement(mentions.labels, owners, candidates.entities, self.labels)
         # A label that an entity has from this document alone must not be known here.
         agreement *= near[:, 2] if own is not None else 1.0
-        return pair_features(
-            candidates,
-            mentions.texts,
-            self.records,
-            self.wordings,
-            channels,
-            near,
-            agreement,
-            usage,
+        wordings = [read_wording(text) for text in texts]
+        parts = (
+            pair_features(candidates, self.records, channels, counts),
+            compare_wordings(wordings, owners, candidates.names, self.wordings),
+            mention_features(mentions, wordings)[owners],
+            prototype_features(near, counts, agreement, candidates.offsets),
         )
+        return np.concatenate(parts, axis=1, dtype=np.float32)
 
     def rank(
-        self, candidates: Candidates, channels: np.ndarray, mentions: MentionTable, *, top_k: int
-    ) -> tuple[Candidates, np.ndarray]:
+        self,
+        candidates: CandidateTable,
+        channels: np.ndarray,
+        mentions: MentionTable,
+        *,
+        top_k: int,
+    ) -> tuple[CandidateTable, np.ndarray]:
         """Rank the candidates of whole documents.
 
-        candidates (Candidates): The p pairs.
+        candidates (CandidateTable): The p pairs.
         channels (np.ndarray): (p, 2) float32, cosines of the two channels.
         mentions (MentionTable): The mentions, all of a document together.
-        top_k (int): Candidates to keep.
-        RETURNS (tuple[Candidates, np.ndarray]): The candidates, best first, and the
+        top_k (int): CandidateTable to keep.
+        RETURNS (tuple[CandidateTable, np.ndarray]): The candidates, best first, and the
             probability of each, (p,) float32; those of a mention sum to at most 1, and
             those that were not judged (see `JUDGED`) stand behind with 0.
         """
-        places = _worth_judging(candidates)
-        judged = _take(candidates, places)
-        features = self.features(judged, channels[places], mentions)
+        places = np.flatnonzero(_is_worth_judging(candidates))
+        judged = candidates.take(places)
+        with stage("evidence"):
+            features = self.features(judged, channels[places], mentions)
         evidence = self._lend(features, judged, mentions)
         # Below all probabilities, and in the order that they came in.
         scores = -1.0 - candidates.places.astype(np.float32)
-        scores[places] = self.together.probabilities(evidence, judged.offsets)
+        with stage("scorers"):
+            scores[places] = self.together.probabilities(evidence, judged.offsets)
         order, offsets = sort_runs(candidates, scores, top_k)
         return candidates.take(order, offsets), np.maximum(scores[order], 0.0)
 
     def fit(
         self,
-        candidates: Candidates,
+        candidates: CandidateTable,
         channels: np.ndarray,
         mentions: MentionTable,
         is_right: np.ndarray,
@@ -153,7 +152,7 @@ class CandidateRanker:
     ) -> float:
         """Fit both scorers to training mentions, each judged as one of a new document.
 
-        candidates (Candidates): The p pairs, collected without the mentions' own documents.
+        candidates (CandidateTable): The p pairs, collected without the mentions' own documents.
         channels (np.ndarray): (p, 2) float32, cosines of the two channels.
         mentions (MentionTable): The mentions, all of a document together.
         is_right (np.ndarray): (p,) bool, whether the candidate is a gold one.
@@ -173,14 +172,16 @@ class CandidateRanker:
         return loss
 
     def _lend(
-        self, features: np.ndarray, candidates: Candidates, mentions: MentionTable
+        self, features: np.ndarray, candidates: CandidateTable, mentions: MentionTable
     ) -> np.ndarray:
-        probabilities = self.alone.probabilities(features, candidates.offsets)
-        groups = _number(normalise_name(text) for text in mentions.texts.long)
-        owners = candidates.mentions
-        lent = document_evidence(
-            mentions.documents[owners], groups[owners], candidates.entities, probabilities
-        )
+        with stage("scorers"):
+            probabilities = self.alone.probabilities(features, candidates.offsets)
+        with stage("evidence of the document"):
+            groups = _number(normalise_name(text) for text in mentions.long)
+            owners = candidates.mentions
+            lent = document_evidence(
+                mentions.documents[owners], groups[owners], candidates.entities, probabilities
+            )
         return np.concatenate((features, lent), axis=1)
 
     def to_dict(self) -> dict[str, Any]:
@@ -228,17 +229,12 @@ class CandidateRanker:
         return ranker
 
 
-def _worth_judging(candidates: Candidates) -> np.ndarray:
-    """RETURNS (np.ndarray): The places of the first candidates of each mention, and of others that are not much less similar than the nearest."""
+def _is_worth_judging(candidates: CandidateTable) -> np.ndarray:
+    """RETURNS (np.ndarray): (p,) bool: near candidates, as many as a ranker is given; of them the first ones of each mention, and others that are not much less similar than the nearest."""
     best = segment_max(candidates.similarities, candidates.offsets, 0.0)
     least = np.repeat(np.float32(LEAST_SHARE) * best, np.diff(candidates.offsets))
-    is_near = candidates.similarities >= least
-    return np.flatnonzero((candidates.places < JUDGED) | is_near)
-
-
-def _take(candidates: Candidates, places: np.ndarray) -> Candidates:
-    n_mentions = len(candidates.offsets) - 1
-    return candidates.take(places, offsets_of(candidates.mentions[places], n_mentions))
+    is_given = candidates.is_near & (candidates.places < RANKED_CANDIDATES)
+    return is_given & ((candidates.places < JUDGED) | (candidates.similarities >= least))
 
 
 def _number(keys: Iterable[Any]) -> np.ndarray:

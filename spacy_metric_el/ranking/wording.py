@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..segments import spread
+from ..segments import offsets_of_lengths, spread
 from ..text import normalise_name
 
 _PLURAL = re.compile(r"(?<=[a-z]{3})s\b")
@@ -85,7 +85,7 @@ def _join_words(wordings: Sequence[Wording]) -> tuple[np.ndarray, np.ndarray]:
     """RETURNS (tuple[np.ndarray, np.ndarray]): All words, int64, and where those of each wording start and end."""
     lengths = [len(wording.words) for wording in wordings]
     words = np.fromiter(chain.from_iterable(wording.words for wording in wordings), dtype=np.int64)
-    return words, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    return words, offsets_of_lengths(lengths)
 
 
 def _mark(words: np.ndarray, owners: np.ndarray) -> np.ndarray:

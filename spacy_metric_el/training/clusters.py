@@ -56,34 +56,6 @@ def radius_clusters(
     return Clusters(labels, np.concatenate((anchors, alone)), distances)
 
 
-def cover_with_clusters(vectors: np.ndarray, radius: float, max_clusters: int) -> np.ndarray:
-    """Cover the mentions of one entity with clusters, the most central first.
-
-    The mention nearest to the mean of those left is the anchor of the next cluster,
-    and all left within the radius join it. Once there are `max_clusters`, the rest
-    goes to the nearest anchor.
-
-    vectors (np.ndarray): (n, width) float32.
-    radius (float): Euclidean.
-    max_clusters (int): 1 or more.
-    RETURNS (np.ndarray): (n,) int64, the cluster of each mention, 0 .. C - 1.
-    """
-    labels = np.full(len(vectors), -1, dtype=np.int64)
-    left = np.arange(len(vectors))
-    anchors: list[int] = []
-    while len(left) and len(anchors) < max_clusters:
-        mean = vectors[left].mean(axis=0)
-        anchor = int(left[np.argmin(np.linalg.norm(vectors[left] - mean, axis=1))])
-        inside = np.linalg.norm(vectors[left] - vectors[anchor], axis=1) <= radius
-        labels[left[inside]] = len(anchors)
-        anchors.append(anchor)
-        left = left[~inside]
-    if len(left):
-        gaps = np.linalg.norm(vectors[left, None] - vectors[None, anchors], axis=2)
-        labels[left] = gaps.argmin(axis=1)
-    return labels
-
-
 def prototypes(mentions: Any, clusters: Clusters) -> Any:
     """The mean of each cluster.
 

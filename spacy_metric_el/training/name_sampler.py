@@ -1,10 +1,20 @@
 """Which names go into a step: positives of the gold entities, and hard negatives."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..encoding.linker_encoder import LinkerEncoder
 from ..kb.records import Records
+from ..text import normalise_name
+
+if TYPE_CHECKING:
+    from ..kb import FaissKnowledgeBase
+    from ..kb.index.row_vectors import RowVectors
+
+MINED_ROWS = 32
+"""Nearest names that the negatives of a mention's text are drawn from."""
 
 
 class NamePool(NamedTuple):
@@ -52,9 +62,8 @@ def entities_sharing_names(records: Records, entity: int) -> np.ndarray:
     names = records.entity_names[
         records.entity_offsets[entity] : records.entity_offsets[entity + 1]
     ]
-    offsets = records.name_offsets
-    shared = [records.name_entities[offsets[name] : offsets[name + 1]] for name in names]
-    return np.unique(np.concatenate([*shared, np.asarray([entity], dtype=np.int32)]))
+    _, bearers = records.bearers_of(names)
+    return np.unique(np.append(bearers, np.int32(entity)))
 
 
 def make_pool(records: Records, entities: np.ndarray, names: np.ndarray) -> NamePool:
@@ -68,11 +77,7 @@ def make_pool(records: Records, entities: np.ndarray, names: np.ndarray) -> Name
     names (np.ndarray): (m,) distinct names.
     RETURNS (NamePool): With masks of shape (E, m).
     """
-    offsets = records.name_offsets
-    lengths = offsets[names + 1] - offsets[names]
-    owners = np.repeat(np.arange(len(names)), lengths)
-    within = np.arange(len(owners)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    bearers = records.name_entities[np.repeat(offsets[names], lengths) + within]
+    owners, bearers = records.bearers_of(names)
     bears = np.zeros((len(entities), len(names)), dtype=bool)
     unsafe = np.zeros((len(entities), len(names)), dtype=bool)
     for row, entity in enumerate(entities):
@@ -96,3 +101,82 @@ def leave_own_name_out(
     """
     others = is_positive & (own_names[:, None] != names[None])
     return np.where(others.any(axis=1, keepdims=True), others, is_positive)
+
+
+class NameSampler:
+    """Draws the names of a step: positives of the gold entities, and mined negatives.
+
+    Negatives are mined among the knowledge base's own rows, by the surface of a mention's
+    text. The rows are those of the last evaluation or of the start; how hard each name is,
+    the loss sees from its present vector.
+
+    encoder (LinkerEncoder): Initialized.
+    kb (FaissKnowledgeBase): The vocabulary.
+    seed (int): Of the draws.
+    """
+
+    def __init__(self, encoder: LinkerEncoder, kb: "FaissKnowledgeBase", *, seed: int) -> None:
+        self.encoder = encoder
+        self.kb = kb
+        self.rng = np.random.default_rng(seed)
+        self._mined: dict[str, np.ndarray] = {}
+        self._mined_in: RowVectors | None = None
+
+    def mine(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """RETURNS (list[np.ndarray]): For each text the nearest names, (k,) int64, nearest first."""
+        # Not those by the present weights: making them takes longer than many steps.
+        vectors = self.encoder.held_vectors(self.kb) or self.encoder.vectors_of(self.kb)
+        if vectors is not self._mined_in:
+            self._mined.clear()
+            self._mined_in = vectors
+        keys = [normalise_name(text) for text in texts]
+        missing = sorted({key for key in keys if key not in self._mined})
+        if missing:
+            queries = self.encoder.names.encode_surfaces(missing)
+            _, rows = vectors.search(queries, MINED_ROWS, texts=missing)
+            self._mined.update(
+                (key, vectors.names[found[found >= 0]].astype(np.int64))
+                for key, found in zip(missing, rows, strict=True)
+            )
+        return [self._mined[key] for key in keys]
+
+    def draw(
+        self, texts: Sequence[str], entities: np.ndarray, *, positives: int, negatives: int
+    ) -> np.ndarray:
+        """Draw the names of a step.
+
+        texts (Sequence[str]): (n,) texts of the mentions.
+        entities (np.ndarray): (n,) their gold entities.
+        positives (int): Names of each entity.
+        negatives (int): Mined names of other entities, for each entity.
+        RETURNS (np.ndarray): (m,) int64, distinct names.
+        """
+        distinct, first = np.unique(entities, return_index=True)
+        drawn = [sample_names(self.kb.records, distinct, positives, self.rng)]
+        for names, entity in zip(self.mine([texts[i] for i in first]), distinct, strict=True):
+            foreign = names[~self._bears(names, int(entity))]
+            # The nearest matter most, but not the same ones at every step.
+            take = min(negatives, len(foreign))
+            nearest = foreign[: 2 * take]
+            drawn.append(self.rng.choice(nearest, take, replace=False) if take else nearest)
+        return np.unique(np.concatenate(drawn)).astype(np.int64)
+
+    def confusable(self, text: str, gold: Sequence[int], limit: int) -> np.ndarray:
+        """List the entities that a mention could be taken for, by its text.
+
+        text (str): The mention.
+        gold (Sequence[int]): Its gold entities.
+        limit (int): Other entities, at most.
+        RETURNS (np.ndarray): (k,) int64: the gold entities, and then those that bear
+            the nearest names, nearest first.
+        """
+        (names,) = self.mine([text])
+        _, bearers = self.kb.records.bearers_of(names)
+        _, first = np.unique(bearers, return_index=True)
+        others = bearers[np.sort(first)]
+        others = others[~np.isin(others, gold)][:limit]
+        return np.concatenate((np.asarray(gold, dtype=np.int64), others))
+
+    def _bears(self, names: np.ndarray, entity: int) -> np.ndarray:
+        start, end = self.kb.records.entity_offsets[entity : entity + 2]
+        return np.isin(names, self.kb.records.entity_names[start:end])

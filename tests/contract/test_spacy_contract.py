@@ -318,7 +318,7 @@ def test_averages_for_pipelines_without_pytorch(nlp):
     with nlp.use_params(optimizer.averages):
         averaged = linker.fingerprint()
         nlp("a cold")
-        assert linker.kb.vectors.fingerprint == averaged
+        assert linker.vectors.fingerprint == averaged
     assert linker.fingerprint() != averaged
     assert links(nlp("a cold")) == expected
 

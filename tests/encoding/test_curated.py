@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import spacy
 
-from spacy_metric_el.encoding.name_docs import NameText
 from spacy_metric_el.encoding.upstream import find_listener, is_frozen
 from spacy_metric_el.model.fingerprint import fingerprint
 
@@ -21,7 +20,7 @@ from ..util import (
 )
 
 pytestmark = CURATED.marks
-NAMES = [NameText("heart attack"), NameText("MI"), NameText("common cold")]
+NAMES = ["heart attack", "MI", "common cold"]
 WEIGHTED_LISTENER = {
     **CURATED_LISTENER,
     "@architectures": "spacy-curated-transformers.ScalarWeightingListener.v1",

@@ -77,6 +77,7 @@ def test_it_teaches_what_an_annotating_upstream_teaches(build, kind):
 def test_each_document_is_read_once(build, kind, read):
     nlp = build(kind)
     nlp.get_pipe(LINKER).model.get_ref("head").attrs["name_context"] = False
+    nlp.get_pipe(LINKER).refresh_vectors()
     texts = read(nlp.get_pipe(UPSTREAM[kind]))
     first, nothing, last = examples(nlp)
     step(nlp, [first, nothing], UPSTREAM[kind])
@@ -89,6 +90,7 @@ def test_each_document_is_read_once(build, kind, read):
 def test_other_mentions_of_a_known_document_are_read(build, read):
     nlp = build("listener")
     nlp.get_pipe(LINKER).model.get_ref("head").attrs["name_context"] = False
+    nlp.get_pipe(LINKER).refresh_vectors()
     texts = read(nlp.get_pipe("tok2vec"))
     text = "He had a heart attack and fever"
     for mention in (("heart attack", "C01"), ("fever", "C08"), ("fever", "C07")):
@@ -99,6 +101,7 @@ def test_other_mentions_of_a_known_document_are_read(build, read):
 def test_other_weights_read_again(build, read):
     nlp = build("listener")
     nlp.get_pipe(LINKER).model.get_ref("head").attrs["name_context"] = False
+    nlp.get_pipe(LINKER).refresh_vectors()
     tok2vec = nlp.get_pipe("tok2vec")
     texts = read(tok2vec)
     batch = examples(nlp)[:1]
@@ -120,6 +123,7 @@ def test_an_upstream_that_is_disabled_is_no_frozen_one(build):
 def test_not_all_states_are_kept_forever(build, read, monkeypatch):
     nlp = build("listener")
     nlp.get_pipe(LINKER).model.get_ref("head").attrs["name_context"] = False
+    nlp.get_pipe(LINKER).refresh_vectors()
     monkeypatch.setattr(mention_encoder, "KEPT_MENTIONS", 2)
     texts = read(nlp.get_pipe("tok2vec"))
     first, _, last = examples(nlp)

@@ -14,19 +14,15 @@ from spacy.vectors import Vectors
 from spacy_metric_el.encoding import kb_rows as encode_kb_module
 from spacy_metric_el.encoding import name_encoder as name_encoder_module
 from spacy_metric_el.encoding.kb_rows import (
-    CONTEXT_CHARACTERS,
-    describe_entities,
-    encode_kb,
+    encode_rows,
     fit_channels,
     progress_bar,
 )
 from spacy_metric_el.encoding.name_docs import (
-    NameText,
     length_batches,
     make_name_docs,
     throwaway_tokenizer,
 )
-from spacy_metric_el.kb.ranking import ENTITY_ROW, NAME_ROW
 
 from ..util import LINKER, VOCABULARY, make_example, make_kb, make_nlp, train
 
@@ -111,34 +107,34 @@ def test_tokenizers_of_other_kinds():
 
 
 def test_tokenizer_of_another_kind_encodes(nlp, names):
-    expected = names.encode([NameText("heart attack")])
+    expected = names.encode(["heart attack"])
     nlp.tokenizer = lambda text: Doc(nlp.vocab, words=text.split())
-    assert names.encode([NameText("heart attack")]) == pytest.approx(expected, abs=1e-6)
+    assert names.encode(["heart attack"]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_changed_tokenizer_counts(nlp, names):
     """The copy of the tokenizer is kept between steps, but not against the pipeline's rules."""
-    names.encode([NameText("abcdef")])
+    names.encode(["abcdef"])
     kept = names._tokenizer_copy
-    names.encode([NameText("abcdef")])
+    names.encode(["abcdef"])
     assert names._tokenizer_copy is kept
     nlp.tokenizer.add_special_case("abcdef", [{"ORTH": "abc"}, {"ORTH": "def"}])
-    names.encode([NameText("abcdef")])
+    names.encode(["abcdef"])
     assert [token.text for token in names._tokenizer_copy("abcdef")] == ["abc", "def"]
     nlp.tokenizer.infix_finditer = None
-    names.encode([NameText("a-b")])
+    names.encode(["a-b"])
     assert len(names._tokenizer_copy("a-b")) == len(nlp.make_doc("a-b")) == 1
 
 
 def test_changed_word_vectors_count(nlp, names):
-    names.encode([NameText("fever")])
+    names.encode(["fever"])
     nlp.vocab.vectors = Vectors(data=np.ones((1, 4), dtype="float32"), keys=["fever"])
-    names.encode([NameText("fever")])
+    names.encode(["fever"])
     assert names._tokenizer_copy.vocab.vectors.data is nlp.vocab.vectors.data
 
 
 def test_spans_cover_the_surface():
-    texts = [NameText("IL-2 receptor"), NameText("MI", "(T047): of the heart"), NameText("a  b")]
+    texts = ["IL-2 receptor", "MI of the heart", "a  b"]
     docs, spans, surfaces = make_name_docs(texts, throwaway_tokenizer(NLP))
     assert surfaces == ["IL-2 receptor", "MI", "a  b"]
     assert spans[:, 0].tolist() == [0, 1, 2]
@@ -171,7 +167,7 @@ def test_length_batches(lengths, max_size):
 
 
 def test_encoding_does_not_depend_on_batches(names, monkeypatch):
-    texts = [NameText(name) for entity in VOCABULARY for name in entity.aliases]
+    texts = [name for entity in VOCABULARY for name in entity.aliases]
     expected = names.encode(texts)
     monkeypatch.setattr(name_encoder_module, "CHARACTERS_PER_BATCH", 20)
     monkeypatch.setattr(name_encoder_module, "NAMES_PER_VOCAB", 3)
@@ -182,18 +178,11 @@ def test_encoding_does_not_depend_on_batches(names, monkeypatch):
 def test_vocabulary_is_thrown_away(names, monkeypatch):
     monkeypatch.setattr(name_encoder_module, "CHARACTERS_PER_BATCH", 10)
     monkeypatch.setattr(name_encoder_module, "NAMES_PER_VOCAB", 2)
-    names.encode([NameText("qwertyuiop"), NameText("zzzzzzzzzzzzz"), NameText("m" * 20)])
+    names.encode(["qwertyuiop", "zzzzzzzzzzzzz", "m" * 20])
     kept = names._tokenizer_copy
-    names.encode([NameText("first"), NameText("second")])
+    names.encode(["first", "second"])
     assert names._tokenizer_copy is not kept
     assert "qwertyuiop" not in names._tokenizer_copy.vocab.strings
-
-
-def test_context_changes_the_vector_but_not_the_surface(nlp, names):
-    plain, described = names.encode([NameText("MI"), NameText("MI", "of the heart")])
-    n_context = nlp.get_pipe(LINKER).model.get_ref("head").get_ref("projection").get_dim("nO")
-    assert plain[n_context:] == pytest.approx(described[n_context:], abs=1e-6)
-    assert plain[:n_context] != pytest.approx(described[:n_context], abs=1e-3)
 
 
 def test_nothing_to_encode(names, nlp):
@@ -211,7 +200,7 @@ def test_nothing_to_encode(names, nlp):
 
 def test_gradients_in_the_order_of_the_names(names, nlp, monkeypatch):
     """Batches are sorted by length; each name's gradient must reach that name."""
-    texts = [NameText("a long name of five words"), NameText("MI"), NameText("fever today")]
+    texts = ["a long name of five words", "MI", "fever today"]
     surface = nlp.get_pipe(LINKER).model.get_ref("head").get_ref("surface")
     direction = np.random.default_rng(0).standard_normal((3, 48)).astype("float32")
     found = []
@@ -232,7 +221,7 @@ def test_gradients_in_the_order_of_the_names(names, nlp, monkeypatch):
 def test_progress_is_told_batch_by_batch(names, monkeypatch):
     told = []
     monkeypatch.setattr(name_encoder_module, "CHARACTERS_PER_BATCH", 12)
-    names.encode([NameText("a"), NameText("b"), NameText("heart attack")], advance=told.append)
+    names.encode(["a", "b", "heart attack"], advance=told.append)
     assert sorted(told) == [1, 2]
 
 
@@ -245,7 +234,7 @@ def test_a_progress_bar_for_many_names_only(monkeypatch, total, shown):
 
 
 def test_pool_is_the_mean_of_the_states(names, nlp):
-    (pooled,) = names.pool([NameText("heart attack")])
+    (pooled,) = names.pool(["heart attack"])
     (states,) = (
         nlp.get_pipe(LINKER).model.get_ref("tok2vec").predict([nlp.make_doc("heart attack")])
     )
@@ -257,28 +246,12 @@ def test_pool_is_the_mean_of_the_states(names, nlp):
 
 def test_rows_of_a_vocabulary(names):
     kb = make_kb()
-    vectors = encode_kb(names, kb, "print", entity_rows=True, progress=False)
+    vectors = encode_rows(names, kb, "print")
     texts = kb.records.name_texts()
     assert vectors.fingerprint == "print"
-    assert vectors.kinds.tolist() == [NAME_ROW] * len(texts) + [ENTITY_ROW] * 2
-    assert vectors.refs[: len(texts)].tolist() == list(range(len(texts)))
-    assert [kb.records.concept_id(i) for i in vectors.refs[len(texts) :]] == ["C01", "C03"]
-    expected = names.encode([NameText(text) for text in texts])
+    assert vectors.names.tolist() == list(range(len(texts)))
+    expected = names.encode(texts)
     assert vectors.index.reconstruct_n(0, len(texts)) == pytest.approx(expected, abs=1e-6)
-    _, entity_texts = describe_entities(kb.records)
-    expected = names.encode(entity_texts)
-    assert vectors.index.reconstruct_n(len(texts), 2) == pytest.approx(expected, abs=1e-6)
-
-
-def test_descriptions():
-    entities, texts = describe_entities(make_kb().records)
-    assert entities.tolist() == [0, 2]
-    assert texts[0] == NameText(
-        "heart attack", "(T047, myocardial infarction, MI): Death of heart muscle."
-    )
-    long = VOCABULARY[0]._replace(definition="word " * 100)
-    (_, (text,)) = describe_entities(make_kb([long]).records)
-    assert len(text.rest) == CONTEXT_CHARACTERS
 
 
 def test_fit_channels_takes_a_sample(names, monkeypatch):
@@ -307,7 +280,7 @@ def test_fit_channels_for_a_single_name(names):
 def training_names(nlp):
     linker = nlp.get_pipe(LINKER)
     linker.set_kb(make_kb())
-    return linker.training_names()
+    return linker._training_step().sampler
 
 
 def test_entities_of_concept_ids(training_names):
@@ -366,5 +339,5 @@ def test_new_knowledge_base_new_names(nlp, training_names):
     linker = nlp.get_pipe(LINKER)
     train(nlp, [make_example(nlp, "a fever", ("fever", "C08"))], 1)
     linker.set_kb(make_kb(VOCABULARY[:2]))
-    assert linker.training_names() is not training_names
-    assert linker.training_names().records.entity_index("C08") == -1
+    assert linker._training_step().sampler is not training_names
+    assert linker._training_step().sampler.records.entity_index("C08") == -1

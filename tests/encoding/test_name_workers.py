@@ -11,13 +11,12 @@ import spacy
 from thinc.api import NumpyOps
 
 from spacy_metric_el.encoding import name_workers as workers_module
-from spacy_metric_el.encoding.name_docs import NameText
 from spacy_metric_el.encoding.name_workers import name_workers
 from spacy_metric_el.errors import MetricELError
 
 from ..util import LINKER, NICKNAMES, make_kb, make_nlp
 
-NAMES = [NameText(f"name {i} of {i % 7}") for i in range(50)]
+NAMES = [f"name {i} of {i % 7}" for i in range(50)]
 
 
 @pytest.fixture(params=["own", "listener", "surface"])
@@ -87,14 +86,13 @@ SCRIPT = """
 import sys
 import spacy, torch
 from spacy_metric_el.encoding import kb_rows
-from spacy_metric_el.encoding.name_docs import NameText
 
 nlp = spacy.load(sys.argv[1])
 linker = nlp.get_pipe("metric_entity_linker")
 torch.set_num_threads(2)
 alone = linker.encode_names([f"name {i}" for i in range(300)])
 with kb_rows.name_workers(linker.encoder.names, 2, lambda n: None) as encode:
-    together = encode([NameText(f"name {i}") for i in range(300)])
+    together = encode([f"name {i}" for i in range(300)])
 assert abs(alone - together).max() < 1e-5
 print("same vectors")
 """

@@ -98,14 +98,6 @@ def test_scored_copy_keeps_norms():
     assert seen[0].predicted[0].norm_ == "other"
 
 
-def test_entity_rows_follow_the_setting(kb_folder):
-    for entity_rows in (True, False, True):
-        nlp = make_nlp(entity_rows=entity_rows)
-        linker = nlp.get_pipe(LINKER)
-        linker.load_kb(kb_folder)
-        assert (linker.kb.vectors.counts()["entity"] > 0) == entity_rows
-
-
 def test_place_of_the_knowledge_base_survives_its_absence(tmp_path, kb_folder):
     nlp = make_nlp(entities=["fever"], carry_kb=False)
     nlp.get_pipe(LINKER).load_kb(kb_folder)
@@ -131,7 +123,7 @@ def test_carried_vectors_are_up_to_date_after_training(tmp_path):
     nlp.update([make_example(nlp, "a cold", ("cold", "C03"))], sgd=nlp.create_optimizer())
     nlp.to_disk(tmp_path / "nlp")
     loaded = spacy.load(tmp_path / "nlp").get_pipe(LINKER)
-    assert loaded.kb.vectors.fingerprint == loaded.fingerprint() == linker.fingerprint()
+    assert loaded.vectors.fingerprint == loaded.fingerprint() == linker.fingerprint()
 
 
 def test_parts_of_a_composite_mention_are_no_negatives_of_it():

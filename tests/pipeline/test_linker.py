@@ -13,8 +13,7 @@ from spacy.training import Example
 from spacy_metric_el.encoding import kb_rows as encode_kb_module
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb import FaissKnowledgeBase
-from spacy_metric_el.pipeline.annotations import SCORED_CANDIDATES
-from spacy_metric_el.pipeline.linker import MetricEntityLinker
+from spacy_metric_el.pipeline.linker import SCORED_CANDIDATES, MetricEntityLinker
 
 from ..util import (
     LINKER,
@@ -109,7 +108,6 @@ def test_priors_decide_between_namesakes():
         counts = {("cold", winner): 50}
         linker.set_kb(FaissKnowledgeBase.from_entities(VOCABULARY, counts))
         linker.cfg["prior_weight"] = 0.5
-        linker.cfg["entity_rows"] = False
         assert nlp("It is cold").ents[0].kb_id_ == winner
 
 
@@ -291,7 +289,7 @@ def test_second_load_takes_the_stored_vectors(nlp, linker, kb_folder, monkeypatc
     def refuse(*args, **kwargs):
         raise AssertionError("encoded again")
 
-    monkeypatch.setattr(encode_kb_module, "encode_kb", refuse)
+    monkeypatch.setattr(encode_kb_module, "encode_rows", refuse)
     linker.load_kb(kb_folder, reencode=False)
     assert links(nlp(TEXT)) == expected
     other = make_nlp(entities=PATTERNS)
@@ -308,7 +306,7 @@ def test_vectors_of_another_encoder(nlp, kb_folder, monkeypatch):
     linker.load_kb(kb_folder)
     assert FaissKnowledgeBase.from_disk(kb_folder).vectors.fingerprint == linker.fingerprint()
     assert other("heart attack").ents[0].kb_id_ == "C01"
-    monkeypatch.setattr(encode_kb_module, "encode_kb", None)
+    monkeypatch.setattr(encode_kb_module, "encode_rows", None)
     linker.load_kb(kb_folder)
 
 
@@ -374,16 +372,8 @@ def test_new_knowledge_base_is_encoded_when_it_is_needed(nlp, linker):
     linker.set_kb(kb)
     assert kb.vectors is None
     nlp("heart attack")
-    assert kb.vectors.fingerprint == linker.fingerprint()
-
-
-def test_entity_rows(kb_folder):
-    for entity_rows, expected in [(True, 2), (False, 0)]:
-        nlp = make_nlp(entity_rows=entity_rows, seed=int(entity_rows))
-        linker = nlp.get_pipe(LINKER)
-        linker.load_kb(kb_folder)
-        assert linker.kb.vectors.counts()["entity"] == expected
-        assert linker.kb.vectors.counts()["name"] == linker.kb.records.n_names
+    assert kb.vectors is None
+    assert linker.vectors.fingerprint == linker.fingerprint()
 
 
 # --- what is refused ---

@@ -51,17 +51,17 @@ def test_an_exact_name_has_similarity_one(nlp):
 def test_training_the_upstream_leaves_the_vectors_valid(nlp):
     linker = nlp.get_pipe(LINKER)
     linker.refresh_vectors()
-    own, before = linker.fingerprint(), linker.kb.vectors
+    own, before = linker.fingerprint(), linker.vectors
     projection = linker.model.get_ref("head").get_ref("projection")
     projection.set_param("W", projection.get_param("W") + 1.0)
     linker.refresh_vectors()
     assert linker.fingerprint() == own
-    assert linker.kb.vectors is before
+    assert linker.vectors is before
     surface = linker.model.get_ref("head").get_ref("surface")
     surface.set_param("E", surface.get_param("E") * 1.5 + 0.1)
     linker.refresh_vectors()
     assert linker.fingerprint() != own
-    assert linker.kb.vectors is not before
+    assert linker.vectors is not before
 
 
 def test_nicknames_are_learned_and_survive_a_round_trip(nlp, tmp_path):
@@ -81,8 +81,8 @@ def test_many_names_are_searched_by_their_ngrams(nlp, monkeypatch, tmp_path):
     monkeypatch.setattr("spacy_metric_el.kb.index.faiss_index.SURFACE_ROWS", 2)
     linker.set_kb(make_kb(NICKNAMES))
     found = linker.predict_spans([doc], spans, top_k=5)
-    assert linker.kb.vectors.postings is not None
-    assert linker.kb.vectors.factory == "SQ8"
+    assert linker.vectors.postings is not None
+    assert linker.vectors.factory == "SQ8"
     for ours, theirs in zip(found, expected, strict=True):
         assert [pair for pair in theirs if pair[0] in dict(ours)] == [
             (cid, pytest.approx(score, abs=0.02)) for cid, score in ours
@@ -94,9 +94,9 @@ def test_many_names_are_searched_by_their_ngrams(nlp, monkeypatch, tmp_path):
     linker.load_kb(tmp_path / "kb", nlp=nlp)
     assert linker.predict_spans([doc], spans, top_k=5) == found
     # Other weights make other vectors of the same texts.
-    before = linker.kb.vectors
+    before = linker.vectors
     surface = linker.model.get_ref("head").get_ref("surface")
     surface.set_param("E", surface.get_param("E") * 1.5 + 0.1)
     linker.refresh_vectors()
-    assert linker.kb.vectors is not before
-    assert linker.kb.vectors.postings is before.postings
+    assert linker.vectors is not before
+    assert linker.vectors.postings is before.postings

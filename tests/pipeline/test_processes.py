@@ -74,7 +74,7 @@ def test_pickle(carried, kb_folder):
     copy = other.get_pipe(LINKER)
     assert copy.cfg == linker.cfg
     assert copy.name == linker.name
-    assert copy.kb.vectors.fingerprint == linker.fingerprint()
+    assert copy.vectors.fingerprint == linker.fingerprint()
 
 
 def test_pickle_without_a_knowledge_base():

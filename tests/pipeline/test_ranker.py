@@ -8,7 +8,6 @@ import srsly
 
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb import Entity
-from spacy_metric_el.pipeline.ranker_slot import RankerSlot
 from spacy_metric_el.ranking.ranker import CandidateRanker
 
 from ..namesakes import accuracy, by_context, by_document, candidates, counted_kb, fitted, ready
@@ -29,49 +28,42 @@ def new_examples(nlp):
     return by_document(nlp, start=7, repeats=1)
 
 
-# --- the slot ---
+# --- the ranker of a linker ---
 
 
-def test_an_empty_slot():
-    slot = RankerSlot()
-    assert slot.state is None
-    assert slot.ranker_for(make_kb()) is None
-    with raises("E014"):
-        slot.examples("linker", None)
+def test_without_a_ranker():
+    linker = make_nlp().get_pipe(LINKER)
+    linker.set_kb(make_kb())
+    assert not linker.has_ranker
+    assert linker.get_ranker() is None
 
 
-def test_examples_that_are_given_win():
-    slot = RankerSlot()
-
-    def initial():
-        return [1]
-
-    def given():
-        return [2]
-
-    slot.begin(initial)
-    assert slot.examples("linker", None) is initial
-    assert slot.examples("linker", given) is given
+def test_nothing_to_fit_to():
+    nlp = make_nlp()
+    linker = nlp.get_pipe(LINKER)
+    linker.set_kb(make_kb())
+    with pytest.raises(MetricELError, match=r"^\[E014\]"):
+        linker.fit_ranker(nlp)
 
 
 def test_one_ranker_for_each_knowledge_base(learned):
     _, linker, _ = learned
-    slot = linker.ranker_slot
-    ranker = slot.ranker_for(linker.kb)
-    assert slot.ranker_for(linker.kb) is ranker
-    other = make_kb()
-    assert slot.ranker_for(other).records is other.records
-    assert slot.ranker_for(other) is slot.ranker_for(other)
-    assert slot.ranker_for(linker.kb).records is linker.kb.records
-    slot.fill(None)
-    assert slot.ranker_for(linker.kb) is None
-    assert slot.state is None
+    ranker, kb, other = linker.get_ranker(), linker.kb, make_kb()
+    assert linker.get_ranker() is ranker
+    linker.set_kb(other)
+    assert linker.get_ranker().records is other.records
+    assert linker.get_ranker() is linker.get_ranker()
+    linker.set_kb(kb)
+    assert linker.get_ranker().records is kb.records
+    linker.set_ranker(None)
+    assert linker.get_ranker() is None
+    assert not linker.has_ranker
 
 
 def test_a_fresh_encoder_has_no_ranker(learned):
     nlp, linker, examples = learned
     nlp.initialize(lambda: examples)
-    assert linker.ranker_slot.state is None
+    assert linker.learned is None
     assert accuracy(nlp, new_examples(nlp)) < 1.0
     linker.fit_ranker(nlp)
     assert accuracy(nlp, new_examples(nlp)) == 1.0
@@ -91,7 +83,7 @@ def test_what_was_learned_is_kept_by_concept_id(thorough):
     records = linker.kb.records
     assert records.entity_index("C03") != old.records.entity_index("C03")
     assert accuracy(nlp, new) == 1.0
-    ranker = linker.ranker_slot.ranker_for(linker.kb)
+    ranker = linker.get_ranker()
     assert {records.concept_id(e) for e in ranker.prototypes.entities} == {"C03", "C04"}
     assert ranker.prototypes.sizes.sum() == len(examples)
 
@@ -136,7 +128,7 @@ def test_saved_pipelines_predict_the_same(tmp_path, carry_kb):
 
 def test_a_linker_alone_is_saved_and_takes_what_it_is_given(learned, tmp_path):
     _, linker, _ = learned
-    state = linker.ranker_slot.state
+    state = linker.learned
     linker.to_disk(tmp_path / "with")
     with_ranker = linker.to_bytes()
     assert (tmp_path / "with" / "ranker").is_file()
@@ -149,14 +141,14 @@ def test_a_linker_alone_is_saved_and_takes_what_it_is_given(learned, tmp_path):
         (with_ranker, without_ranker, bare.from_bytes),
     ):
         load(full)
-        assert bare.ranker_slot.state["concept_ids"] == state["concept_ids"]
+        assert bare.learned["concept_ids"] == state["concept_ids"]
         # No ranker of another encoder stays behind, unless it is asked to.
         load(empty, exclude=["ranker"])
-        assert bare.ranker_slot.state is not None
+        assert bare.learned is not None
         load(empty)
-        assert bare.ranker_slot.state is None
+        assert bare.learned is None
         load(full, exclude=["ranker"])
-        assert bare.ranker_slot.state is None
+        assert bare.learned is None
 
 
 def test_an_excluded_ranker_is_not_written(learned, tmp_path):
@@ -171,7 +163,7 @@ def test_an_excluded_ranker_is_not_written(learned, tmp_path):
 def test_a_ranker_of_another_version(learned, tmp_path):
     """The pipeline can be loaded, and be given another ranker; nothing is linked till then."""
     nlp, linker, examples = learned
-    linker.ranker_slot.restore({**linker.ranker_slot.state, "features": ["similarity"]})
+    linker.set_learned({**linker.learned, "features": ["similarity"]})
     nlp.to_disk(tmp_path / "nlp")
     for other in (spacy.load(tmp_path / "nlp"), pickle.loads(pickle.dumps(nlp))):
         with raises("E013"):
@@ -183,11 +175,10 @@ def test_a_ranker_of_another_version(learned, tmp_path):
 def test_the_state_is_what_a_ranker_is_made_of(learned):
     nlp, linker, examples = learned
     expected = candidates(nlp, examples)
-    ranker = CandidateRanker.from_dict(linker.ranker_slot.state, linker.kb.records)
-    slot = linker.ranker_slot
-    slot.fill(ranker)
-    assert slot.ranker_for(linker.kb) is ranker
+    ranker = CandidateRanker.from_dict(linker.learned, linker.kb.records)
+    linker.set_ranker(ranker)
+    assert linker.get_ranker() is ranker
     assert candidates(nlp, examples) == expected
-    slot.restore({**slot.state, "sizes": slot.state["sizes"] + 1})
-    found = slot.ranker_for(linker.kb).prototypes.sizes
+    linker.set_learned({**linker.learned, "sizes": linker.learned["sizes"] + 1})
+    found = linker.get_ranker().prototypes.sizes
     assert found.tolist() == (ranker.prototypes.sizes + 1).tolist()

@@ -26,7 +26,7 @@ def nlp(kb_folder):
 @pytest.fixture
 def no_encoding(monkeypatch):
     """Let any encoding of names fail."""
-    monkeypatch.setattr(encode_kb_module, "encode_kb", None)
+    monkeypatch.setattr(encode_kb_module, "encode_rows", None)
 
 
 def test_knowledge_base_goes_along(nlp, kb_folder, tmp_path, no_encoding):
@@ -177,8 +177,8 @@ def test_other_names_are_counted(kb_folder, request):
 def test_vectors_of_a_trained_encoder_have_no_counts(kb_folder):
     nlp = fresh(kb_folder)
     linker = nlp.get_pipe(LINKER)
-    assert linker.kb.vectors.fit is not None
+    assert linker.vectors.fit is not None
     surface = linker.model.get_ref("head").get_ref("surface")
     surface.set_param("E", 1.1 * surface.get_param("E"))
     linker.refresh_vectors()
-    assert linker.kb.vectors.fit is None
+    assert linker.vectors.fit is None

@@ -123,15 +123,15 @@ def test_predictions_after_training_use_fresh_vectors(build):
     linker = nlp.get_pipe(LINKER)
     doc = make_doc(nlp, "He had a heart attack", ("heart attack", ""))
     linker(doc)
-    stale = linker.kb.vectors
+    stale = linker.vectors
     assert stale.fingerprint == linker.fingerprint()
     train(nlp, linked(nlp), 3)
-    assert linker.kb.vectors is stale
+    assert linker.vectors is stale
     assert stale.fingerprint != linker.fingerprint()
     linker(doc)
-    assert linker.kb.vectors.fingerprint == linker.fingerprint()
+    assert linker.vectors.fingerprint == linker.fingerprint()
     row = linker.kb.records.name_index("fever")
-    assert linker.kb.vectors.index.reconstruct(row) == pytest.approx(
+    assert linker.vectors.index.reconstruct(row) == pytest.approx(
         linker.encode_names(["fever"])[0], abs=1e-5
     )
 
@@ -140,10 +140,10 @@ def test_vectors_stay_while_weights_do(build):
     nlp = build()
     linker = nlp.get_pipe(LINKER)
     linker(make_doc(nlp, "He had a heart attack", ("heart attack", "")))
-    kept = linker.kb.vectors
+    kept = linker.vectors
     linker(make_doc(nlp, "Some fever", ("fever", "")))
     linker.refresh_vectors()
-    assert linker.kb.vectors is kept
+    assert linker.vectors is kept
 
 
 def test_training_is_deterministic(build):
@@ -388,19 +388,6 @@ def test_get_loss_is_not_how_it_learns(build):
         build().get_pipe(LINKER).get_loss([], None)
 
 
-def test_mining_index_follows_the_weights(build):
-    nlp = build()
-    linker = nlp.get_pipe(LINKER)
-    linker.refresh_mining_index()
-    train(nlp, linked(nlp), 1)
-    names = linker.training_names()
-    before = names._index
-    assert names.mine(["cold"])[0][0] == linker.kb.records.name_index("cold")
-    linker.refresh_mining_index()
-    assert names._index is not before
-    assert not names._mined
-
-
 @pytest.mark.parametrize("factor", [0.0, 1.0, 20.0])
 def test_own_layers_learn_at_their_own_rate(build, factor):
     """With Adam's first step every weight that has a gradient moves by the learning rate."""
@@ -408,6 +395,7 @@ def test_own_layers_learn_at_their_own_rate(build, factor):
     projection = nlp.get_pipe(LINKER).model.get_ref("head").get_ref("projection")
     optimizer = nlp.create_optimizer()
     optimizer.learn_rate = 0.001
+    nlp.get_pipe(LINKER).refresh_vectors()
     before = projection.get_param("W").copy()
     nlp.update(linked(nlp), sgd=optimizer)
     moved = np.abs(projection.get_param("W") - before).max()

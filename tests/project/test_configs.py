@@ -68,7 +68,7 @@ def test_a_config_is_complete_and_trains(path, overrides, tmp_path):
     after = digests(loaded)
     frozen = {"transformer"} if path.stem == "trf-frozen" else set()
     assert {name for name in before if after[name] == before[name]} == frozen
-    assert (loaded.get_pipe(LINKER).ranker_slot.state is None) == (path.stem == "synonyms")
+    assert (loaded.get_pipe(LINKER).learned is None) == (path.stem == "synonyms")
     scores = loaded.meta["performance"]
     assert scores["el_acc"] > 0
     assert ("ents_f" in scores) == has_ner

@@ -100,13 +100,13 @@ def test_rows_are_those_of_the_index(linker):
     assert hits.mentions.tolist() == [0] * 4 + [1] * 8
     assert hits.is_long.tolist() == [True] * 8 + [False] * 4
     assert hits.is_written.tolist() == [True] * 4 + [False] * 4 + [True] * 4
-    vectors = linker.kb.vectors
+    vectors = linker.vectors
     assert hits.kinds.tolist() == vectors.kinds[hits.rows].tolist()
     assert hits.refs.tolist() == vectors.refs[hits.rows].tolist()
 
 
 def test_more_rows_than_there_are(linker):
-    n_rows = linker.kb.vectors.n_rows
+    n_rows = linker.vectors.n_rows
     hits = find_rows(linker.kb, encode(linker, [FEVER]), n_rows + 50)
     assert sorted(hits.rows.tolist()) == list(range(n_rows))
 
@@ -120,7 +120,7 @@ def test_channels_are_compared_one_by_one(linker, monkeypatch, decoded):
     assert cosines.shape == (8, 2)
     width = linker.context_width
     for (surface, context), query, row in zip(cosines, found.queries, found.rows, strict=True):
-        a, b = encoded.vectors[query], linker.kb.vectors.index.reconstruct(int(row))
+        a, b = encoded.vectors[query], linker.vectors.index.reconstruct(int(row))
         for found_cosine, part in ((surface, slice(width, None)), (context, slice(0, width))):
             lengths = np.linalg.norm(a[part]) * np.linalg.norm(b[part])
             assert found_cosine == pytest.approx(a[part] @ b[part] / lengths, abs=1e-4)
@@ -166,7 +166,7 @@ def test_scores_with_a_ranker_are_probabilities(thorough):
         assert [type(part) for part in pairs[0]] == [str, float]
     # What was seen in training is nearly certain.
     assert np.median([pairs[0][1] for pairs in found]) > 0.7
-    linker.ranker_slot.fill(None)
+    linker.set_ranker(None)
     assert max(sum(score for _, score in pairs) for pairs in candidates(nlp, examples)) > 1
 
 
@@ -250,7 +250,7 @@ def test_mentions_of_the_same_texts_share_their_candidates(monkeypatch):
     doc = linker.nlp(f"{TEXT} . Fever , SBMA and fever")
     spans = [FEVER, SBMA, (0, 17, 18), (0, 19, 20), (0, 21, 22), (0, 15, 16)]
     encoded = encode_mentions(linker, [doc], spans, [""] * len(spans))
-    assert linker.kb.vectors.n_empty == linker.context_width
+    assert linker.vectors.n_empty == linker.context_width
     settings = {"search_rows": 5, "limit": 3, "prior_weight": 0.1}
     together = find_candidates(linker.kb, encoded, **settings)
     for i in range(len(spans)):

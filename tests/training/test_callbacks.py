@@ -141,7 +141,7 @@ def test_training_ends_with_a_ranker(tmp_path, kind, bert):
     assert before[1] < 1.0
     assert after == [(2, 1.0), (4, 1.0)]
     nlp = spacy.load(tmp_path / "out" / "model-best")
-    assert nlp.get_pipe(LINKER).ranker_slot.state is not None
+    assert nlp.get_pipe(LINKER).learned is not None
     text = "No. 5 is of MI and then of mitral regurgitation"
     doc = make_doc(nlp, text, ("MI", ""), ("mitral regurgitation", ""))
     (doc,) = nlp.pipe([doc])

@@ -161,7 +161,7 @@ def test_a_training_mention_is_judged_as_one_of_a_new_document(fits):
             linker.kb, encoded, search_rows=100, limit=32, prior_weight=linker.cfg["prior_weight"]
         )
         cosines = channel_cosines(linker.kb, encoded, new, linker.context_width)
-        features = linker.ranker_slot.ranker_for(linker.kb).features(new, cosines, encoded.table)
+        features = linker.get_ranker().features(new, cosines, encoded.table)
         fresh = rows_of(linker, new, features, range(len(ents)), encoded.table.texts.written)
         assert judged.keys() == fresh.keys()
         for pair, row in judged.items():
@@ -256,21 +256,21 @@ def test_a_linker_in_two_pipelines_is_fitted_in_the_one_that_is_given():
     other.add_pipe(LINKER, source=nlp)
     examples = by_context(other)
     linker.fit_ranker(other, lambda: examples)
-    vectors = linker.kb.vectors
+    vectors = linker.vectors
     list(other.pipe([eg.reference.copy() for eg in examples]))
     # The pipeline's own documents need no other vectors.
-    assert linker.kb.vectors is vectors
+    assert linker.vectors is vectors
 
 
 @pytest.mark.parametrize("concept_id", ["elsewhere", "NIL", ""])
 def test_no_mention_to_learn_from(concept_id):
     nlp, linker, _ = fitted(by_context)
-    before = linker.ranker_slot.state
+    before = linker.learned
     nothing = [make_example(nlp, "a cold", ("cold", concept_id)), make_example(nlp, "")]
     for examples in (nothing, nothing[1:], []):
         with pytest.raises(MetricELError, match=rf"^\[E012\] .*'{LINKER}'"):
             linker.fit_ranker(nlp, lambda examples=examples: examples)
-    assert linker.ranker_slot.state is before
+    assert linker.learned is before
 
 
 def test_no_corpus_at_all(kb_folder):
@@ -280,7 +280,7 @@ def test_no_corpus_at_all(kb_folder):
     with pytest.raises(MetricELError, match=rf"^\[E014\] .*'{LINKER}'"):
         linker.fit_ranker(nlp)
     linker.fit_ranker(nlp, lambda: by_context(nlp))
-    assert linker.ranker_slot.state is not None
+    assert linker.learned is not None
 
 
 def test_evidence_that_the_corpus_never_had_does_not_drown_the_rest(thorough):
@@ -331,5 +331,5 @@ def test_overfit_and_round_trip(kind, tmp_path, request):
     assert unpickled.get_pipe(LINKER).ranker_slot is not loaded.get_pipe(LINKER).ranker_slot
     assert predicted(unpickled) == expected
     # It is the ranker that is kept: without it, scores are others.
-    unpickled.get_pipe(LINKER).ranker_slot.fill(None)
+    unpickled.get_pipe(LINKER).set_ranker(None)
     assert predicted(unpickled) != expected

@@ -62,7 +62,7 @@ class LinkerRow:
     @property
     def gives_probabilities(self) -> bool:
         """RETURNS (bool): Whether there is a ranker, whose scores are probabilities."""
-        return self.linker.ranker_slot.state is not None
+        return self.linker.learned is not None
 
     def take(self, nlp: Language, source: str | Path) -> None:
         """Use a pipeline.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from spacy.training.initialize import init_nlp
 
-from spacy_metric_el.encoding.name_docs import NameText, length_batches
+from spacy_metric_el.encoding.name_docs import length_batches
 from spacy_metric_el.encoding.name_encoder import CHARACTERS_PER_BATCH
 
 from ..rows.ours import ConfiguredRow
@@ -40,7 +40,7 @@ def measure_names(task: Task, n: int, *, seed: int = 0) -> dict[str, Any]:
         row.take(init_nlp(row.configure(task)[0]), config)
     plain = WordpieceModel(find_model(), precision="float32")
     ways: dict[str, Callable[[], object]] = {
-        "ours": lambda: row.linker.encoder.names.encode([NameText(name) for name in names]),
+        "ours": lambda: row.linker.encoder.names.encode(names),
         "plain": lambda: encode_plainly(plain, names),
     }
     seconds: dict[str, list[float]] = {way: [] for way in ways}

@@ -62,7 +62,7 @@ def measure_pipeline(task: Task, corpus: Corpus, encoder: str, peer: Any = None)
         "documents": len(corpus.docs),
         "mentions": sum(len(doc.ents) for doc in given()),
         "names": linker.kb.records.n_names,
-        "index": linker.kb.vectors.factory,
+        "index": linker.vectors.factory,
         "encoding_seconds": encoding,
         "linking_seconds": linking,
         "stages": measure_stages(lambda: link(encoded())),

@@ -6,9 +6,8 @@ from time import perf_counter
 from typing import Any
 from unittest.mock import patch
 
-from spacy_metric_el.kb.index import postings
 from spacy_metric_el.kb.index import row_vectors as vectors
-from spacy_metric_el.kb.index.faiss_index import EightBitRows
+from spacy_metric_el.kb.index.faiss_index import EightBitRows, postings
 from spacy_metric_el.kb.index.row_vectors import RowVectors
 from spacy_metric_el.model import head, surface
 from spacy_metric_el.pipeline.linker import MetricEntityLinker

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from tqdm import tqdm
 
 from ...errors import Errors, MetricELError
-from ...text import normalise_name
+from ...text import normalise_name, stable_hash
 from ..entity import Entity, clean_entity, merge_two
-from ..records import ENTITY_SCHEMA, NAME_SCHEMA, MentionCounts, Records, stable_hash
+from ..records import ENTITY_SCHEMA, NAME_SCHEMA, MentionCounts, Records
 from .columns import GrowingTable
 from .sorting import RowSorter
 

@@ -222,17 +222,27 @@ def search_settings(index: faiss.Index) -> dict[str, Any]:
     }
 
 
-def search_index(index: faiss.Index, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def search_index(
+    index: faiss.Index, queries: np.ndarray, k: int, *, near: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Find the nearest rows.
 
     index (faiss.Index): As `build_index` makes it.
     queries (np.ndarray): (n, width) float32.
     k (int): Rows for each query.
+    near (int | None): The rows that are re-compared, where the index refines, are as many
+        as for so many rows asked for, or k where that is more; k if None.
     RETURNS (tuple[np.ndarray, np.ndarray]): Inner products, (n, k) float32, best
         first, and rows, (n, k) int64; -1 where fewer than k rows were found.
     """
     queries = np.ascontiguousarray(queries, dtype=np.float32)
-    return index.search(queries, min(k, max(index.ntotal, 1)))
+    k = min(k, max(index.ntotal, 1))
+    if near is None or near >= k or not isinstance(index, faiss.IndexRefine):
+        return index.search(queries, k)
+    # FAISS re-compares k * k_factor rows.
+    k_factor = max(index.k_factor * near / k, 1.0)
+    settings: Any = {"k_factor": k_factor}
+    return index.search(queries, k, params=faiss.IndexRefineSearchParameters(**settings))
 
 
 def write_index(index: faiss.Index, folder: Path) -> None:

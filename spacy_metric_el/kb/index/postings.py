@@ -17,7 +17,8 @@ from zlib import crc32
 import numpy as np
 from tqdm import tqdm
 
-from ...segments import places_of
+from ...segments import offsets_of_lengths, places_of
+from ...stages import stage
 from ...text import hash_ngrams, normalise_name
 from .buffers import scratch_array
 
@@ -101,7 +102,7 @@ def build_postings(
             for part, file in enumerate(files):
                 file.write(pairs[part_of == part])
             bar.update(len(block))
-        offsets = np.concatenate(([0], np.cumsum(np.minimum(frequencies, LONGEST))))
+        offsets = offsets_of_lengths(np.minimum(frequencies, LONGEST))
         weights = (1.0 + np.log((1.0 + n_rows) / (1.0 + frequencies))).astype(np.float32)
         rows = scratch_array((int(offsets[-1]),), np.int32, folder)
         squares = np.zeros(n_rows)
@@ -222,7 +223,8 @@ def _score_rows(postings: Postings, texts: Sequence[str]) -> tuple[np.ndarray, .
 def _distinct_ngrams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """RETURNS (tuple[np.ndarray, np.ndarray]): Texts and n-grams, int64, each pair once, sorted; none of a text without characters."""
     names = [normalise_name(text) for text in texts]
-    hashes, owners = hash_ngrams(names, min_size=MIN_SIZE, max_size=MAX_SIZE)
+    with stage("hashing of n-grams"):
+        hashes, owners = hash_ngrams(names, min_size=MIN_SIZE, max_size=MAX_SIZE)
     numbers = (hashes % np.uint64(N_BUCKETS)).astype(np.int64)
     # A name of frequent words alone is found by pairs of them, and by itself as a whole.
     phrases = [_phrases(name) for name in names]

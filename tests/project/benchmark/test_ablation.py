@@ -29,7 +29,7 @@ def known():
 
 def fitted_scorers(row):
     """RETURNS (list): Scales of the scorers of a row's ranker: 0 for what they do not see."""
-    ranker = row.linker.ranker_slot.ranker_for(row.linker.kb)
+    ranker = row.linker.get_ranker()
     return [ranker.alone.scale, ranker.together.scale]
 
 
