@@ -21,7 +21,7 @@ Format = Annotated[
     Opt(
         "--format",
         "-f",
-        help="Format of all sources: jsonl (scispaCy's), obo, obo-json, rrf (a UMLS release), mesh, skos or table; told by ending and content if not given",
+        help="Format of all sources: jsonl (scispaCy's), obo, obo-json, rrf (a UMLS release), mesh, skos or table; known by ending and content if not given",
     ),
 ]
 IdPrefix = Annotated[

@@ -116,7 +116,7 @@ class KBSynonymCorpus:
     which draws new names; with 0 or more it keeps all examples in memory.
 
     path (str | Path): A file that `read_entities` can read.
-    format (str | None): Its format, such as `jsonl` or `obo`; told by ending and
+    format (str | None): Its format, such as `jsonl` or `obo`; known by ending and
         content if None.
     id_prefix (str): In formats that refer to concepts by cross references, the
         prefix of the concept ids.

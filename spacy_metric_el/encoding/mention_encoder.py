@@ -43,8 +43,8 @@ class MentionEncoder:
         RAISES (MetricELError): E002 and E003 if the upstream is frozen and out of reach.
         """
         listener = find_listener(self.model.get_ref("tok2vec"))
-        rests = listener is not None and is_frozen(listener)
-        if listener is None or not rests or not missing_states(listener, X.docs):
+        frozen = listener is not None and is_frozen(listener)
+        if listener is None or not frozen or not missing_states(listener, X.docs):
             return self.model.begin_update(X)
         pooled = self._pooled(X)
         n = np.arange(len(X.spans))

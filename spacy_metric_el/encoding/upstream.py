@@ -144,8 +144,8 @@ class Upstream:
         if listener is None or isinstance(listener, Tok2VecListener) or is_curated(listener):
             return
         component, nlp = self.component(listener), self.pipeline()
-        rests = nlp is not None and all(pipe is not component for _, pipe in nlp.pipeline)
-        if rests and component.model.maybe_get_dim("nO") is None:
+        is_frozen_component = nlp is not None and all(pipe is not component for _, pipe in nlp.pipeline)
+        if is_frozen_component and component.model.maybe_get_dim("nO") is None:
             component.initialize(list)
             # Tells the listener the width, which it had no weights to learn it from.
             component.find_listeners(self._component())

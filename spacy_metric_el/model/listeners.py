@@ -1,5 +1,5 @@
 """Listeners: layers that stand for another component's output, of spaCy, spacy-transformers and
-spacy-curated-transformers. Those of the latter are told by their attributes, so that the
+spacy-curated-transformers. Those of the latter are known by their attributes, so that the
 package need not be installed.
 """
 

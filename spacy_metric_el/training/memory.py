@@ -39,7 +39,7 @@ class MentionMemory:
 
     def __init__(self, width: int) -> None:
         self.width = width
-        self._slots: dict[int, int] = {}
+        self._places: dict[int, int] = {}
         self._sums = np.zeros((1024, width), dtype=np.float32)
         self._sizes = np.zeros(1024, dtype=np.float32)
         self._documents: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -65,10 +65,10 @@ class MentionMemory:
         RETURNS (tuple[np.ndarray, np.ndarray]): (k, width) float32 unit vectors, zeros
             for an entity that no other document mentions, and (k,) bool, whether one does.
         """
-        slots = np.asarray([self._slots.get(int(entity), -1) for entity in entities], dtype=int)
-        known = slots >= 0
-        sums = np.where(known[:, None], self._sums[slots], 0.0)
-        sizes = np.where(known, self._sizes[slots], 0.0)
+        places = np.asarray([self._places.get(int(entity), -1) for entity in entities], dtype=int)
+        known = places >= 0
+        sums = np.where(known[:, None], self._sums[places], 0.0)
+        sizes = np.where(known, self._sizes[places], 0.0)
         if document in self._documents:
             own, vectors = self._documents[document]
             is_own = (np.asarray(entities)[:, None] == own[None]).astype(np.float32)
@@ -80,16 +80,16 @@ class MentionMemory:
         return units.astype(np.float32), alive
 
     def _add(self, entities: np.ndarray, vectors: np.ndarray, *, sign: float) -> None:
-        slots = np.asarray(
-            [self._slots.setdefault(entity, len(self._slots)) for entity in entities.tolist()],
+        places = np.asarray(
+            [self._places.setdefault(entity, len(self._places)) for entity in entities.tolist()],
             dtype=int,
         )
-        if len(self._slots) > len(self._sizes):
-            more = max(len(self._slots) - len(self._sizes), len(self._sizes))
+        if len(self._places) > len(self._sizes):
+            more = max(len(self._places) - len(self._sizes), len(self._sizes))
             self._sums = np.concatenate((self._sums, np.zeros((more, self.width), np.float32)))
             self._sizes = np.concatenate((self._sizes, np.zeros(more, np.float32)))
-        np.add.at(self._sums, slots, np.float32(sign) * vectors)
-        np.add.at(self._sizes, slots, np.float32(sign))
+        np.add.at(self._sums, places, np.float32(sign) * vectors)
+        np.add.at(self._sizes, places, np.float32(sign))
 
 
 def contrast_loss(

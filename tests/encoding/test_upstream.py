@@ -87,7 +87,7 @@ def unlink(examples):
 def draw_all(linker):
     """Make a step draw all names, always, so that the loss is a smooth function of the weights."""
     names = linker._training_step().sampler
-    everything = np.arange(names.records.n_names)
+    everything = np.arange(names.kb.records.n_names)
     names.draw = lambda *args, **kwargs: everything
 
 

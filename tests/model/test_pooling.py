@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from thinc.api import NumpyOps
 
-from spacy_metric_el.model.pooling import pool_spans, unit_rows
+from spacy_metric_el.model.pooling import pool_spans
 
 from ..gradients import check_direction
 
@@ -64,31 +64,3 @@ def test_empty_documents_before_and_after():
     gradients = backprop(np.ones((1, WIDTH), dtype="float32"))
     assert [len(d) for d in gradients] == [0, 2, 0]
     assert (gradients[1] == 0.5).all()
-
-
-def test_unit_rows():
-    X = np.asarray([[3.0, 4.0], [0.0, 0.0], [-0.1, 0.0]], dtype="float32")
-    Y, backprop = unit_rows(OPS, X)
-    assert pytest.approx(np.asarray([[0.6, 0.8], [0, 0], [-1, 0]]), abs=1e-6) == Y
-    assert Y.dtype == np.float32
-    assert np.isfinite(backprop(np.ones_like(X))).all()
-
-
-def test_gradient_of_unit_rows():
-    X = np.random.default_rng(2).standard_normal((4, 6)).astype("float32")
-    weights = np.random.default_rng(3).standard_normal((4, 6)).astype("float32")
-    box = [X]
-
-    def put(value):
-        box[0] = value
-
-    _, backprop = unit_rows(OPS, X)
-    gradient = backprop(weights)
-    check_direction(gradient, put, X, lambda: float((unit_rows(OPS, box[0])[0] * weights).sum()))
-    # Length does not matter, so the gradient is at right angles to the row.
-    assert (gradient * X).sum(axis=1) == pytest.approx(np.zeros(4), abs=1e-5)
-
-
-def test_unit_rows_of_nothing():
-    Y, backprop = unit_rows(OPS, np.zeros((0, 3), dtype="float32"))
-    assert Y.shape == backprop(Y).shape == (0, 3)

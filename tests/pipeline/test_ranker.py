@@ -11,7 +11,7 @@ from spacy_metric_el.kb import Entity
 from spacy_metric_el.ranking.ranker import CandidateRanker
 
 from ..namesakes import accuracy, by_context, by_document, candidates, counted_kb, fitted, ready
-from ..util import LINKER, VOCABULARY, make_kb
+from ..util import LINKER, VOCABULARY, make_kb, make_nlp
 
 
 @pytest.fixture

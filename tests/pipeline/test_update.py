@@ -394,7 +394,7 @@ def test_own_layers_learn_at_their_own_rate(build, factor):
     nlp = build("listener", learn_rate_factor=factor)
     projection = nlp.get_pipe(LINKER).model.get_ref("head").get_ref("projection")
     optimizer = nlp.create_optimizer()
-    optimizer.learn_rate = 0.001
+    optimizer.learn_rate, optimizer.L2 = 0.001, 0.0
     nlp.get_pipe(LINKER).refresh_vectors()
     before = projection.get_param("W").copy()
     nlp.update(linked(nlp), sgd=optimizer)

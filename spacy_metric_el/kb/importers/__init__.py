@@ -39,7 +39,7 @@ HEAD = 4_096
 
 
 class Format(NamedTuple):
-    """How a vocabulary format is told from others, and how it is read.
+    """How a vocabulary format is recognised among others, and how it is read.
 
     suffixes (tuple[str, ...]): Endings of file names, in small letters.
     signature (str): A regular expression that the beginning of a file matches somewhere.
@@ -110,7 +110,7 @@ def read_entities(
     """Stream the concepts of a vocabulary.
 
     path (str | Path): The file, plain or `.gz`, or the folder of a UMLS release.
-    format (str | None): A key of `FORMATS`; told by ending and content if None.
+    format (str | None): A key of `FORMATS`; known by ending and content if None.
     options (Any): Fields of `ReadOptions`, such as `id_prefix`.
     RETURNS (Iterator[Entity]): Tidy records. A concept comes once, but for formats whose
         files are too large to hold, where it comes once for each stretch of its lines.

@@ -148,7 +148,7 @@ def read_mesh(path: str | Path, options: ReadOptions = DEFAULTS) -> Iterator[Ent
     """Stream the descriptors or supplementary concepts of a MeSH file.
 
     The file is one of `desc20XX.xml`, `supp20XX.xml`, `d20XX.bin` and `c20XX.bin`;
-    whether it is XML or ASCII is told by its content. Qualifiers are skipped.
+    whether it is XML or ASCII is known by its content. Qualifiers are skipped.
 
     A record is one concept, and all of its terms are its names, the record's own
     first. MeSH files terms of narrower concepts under a descriptor too, and articles

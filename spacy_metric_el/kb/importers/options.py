@@ -1,11 +1,11 @@
-"""What a reader of vocabularies can be told."""
+"""Options of the readers of vocabularies."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 
 class ReadOptions(NamedTuple):
-    """What a reader is told; each takes what its format has.
+    """Options of a reader; each takes what its format has.
 
     id_prefix (str): Prefix of the cross references that are concept ids, such as
         `UMLS`; empty for the terms' own ids.
