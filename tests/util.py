@@ -91,11 +91,10 @@ CURATED = pytest.param(
 
 
 def encoder_config(tok2vec, **settings):
-    """RETURNS (dict): The model block of a small linker, whose names have a context channel, too."""
+    """RETURNS (dict): The model block of a small linker."""
     return {
         "@architectures": "spacy_metric_el.MetricEncoder.v1",
         "tok2vec": tok2vec,
-        "name_context": True,
         **SURFACE,
         **settings,
     }

@@ -41,7 +41,7 @@ def build(bert):
         config = curated_config(bert, **settings)
         nlp.add_pipe("curated_transformer", name="transformer", config=config)
         nlp.config["initialize"]["components"]["transformer"] = curated_loaders(bert)
-        nlp.add_pipe(LINKER, config={"model": encoder_config(listener)})
+        nlp.add_pipe(LINKER, config={"model": encoder_config(listener, name_context=True)})
         nlp.initialize(lambda: examples(nlp))
         nlp.get_pipe(LINKER).set_kb(make_kb())
         return nlp

@@ -31,8 +31,9 @@ NLP = spacy.blank("en")
 
 @pytest.fixture
 def nlp():
+    """A pipeline whose names have a context channel: they pass through the tok2vec."""
     spacy.util.fix_random_seed(0)
-    nlp = make_nlp()
+    nlp = make_nlp(model={"name_context": True})
     nlp.initialize()
     return nlp
 
@@ -182,6 +183,18 @@ def test_vocabulary_is_thrown_away(names, monkeypatch):
     assert "qwertyuiop" not in names._tokenizer_copy.vocab.strings
 
 
+def test_names_without_context_pass_by_the_tok2vec(monkeypatch):
+    nlp = make_nlp()
+    nlp.initialize()
+    names = nlp.get_pipe(LINKER).encoder.names
+    monkeypatch.setattr(names.upstream, "predict", None)
+    vectors = names.encode(["fever", "heart attack"])
+    assert vectors.shape == (2, 48)
+    assert not vectors[:, : names.n_empty].any()
+    assert names.n_empty == 16
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1], abs=1e-6)
+
+
 def test_nothing_to_encode(names, nlp):
     assert names.encode([]).shape == (0, 48)
     assert names.pool([]).shape == (0, 16)
@@ -215,11 +228,11 @@ def test_gradients_in_the_order_of_the_names(names, nlp, monkeypatch):
     assert surface.get_grad("E") != pytest.approx(found[0], abs=1e-3)
 
 
-def test_progress_is_told_batch_by_batch(names, monkeypatch):
-    told = []
+def test_progress_is_reported_batch_by_batch(names, monkeypatch):
+    sizes = []
     monkeypatch.setattr(name_encoder_module, "CHARACTERS_PER_BATCH", 12)
-    names.encode(["a", "b", "heart attack"], advance=told.append)
-    assert sorted(told) == [1, 2]
+    names.encode(["a", "b", "heart attack"], advance=sizes.append)
+    assert sorted(sizes) == [1, 2]
 
 
 @pytest.mark.parametrize(("total", "shown"), [(2, True), (3, False), (3, True)])

@@ -55,7 +55,10 @@ class LinearLoss:
 
 @pytest.fixture
 def build(request):
+    """Names pass through the upstream where they have a context channel."""
+
     def make(kind, **settings):
+        settings.setdefault("model", {"name_context": True})
         bert = request.getfixturevalue("bert") if kind in ("transformer", "curated") else None
         spacy.util.fix_random_seed(0)
         nlp = make_nlp(kind, bert=bert, **settings)

@@ -64,7 +64,7 @@ def test_settings_of_the_ngrams_decide():
 
 @pytest.mark.parametrize("name", ["listener", "transformer"])
 def test_upstream_weights_decide(name, bert):
-    nlp = make_nlp(name, bert=bert)
+    nlp = make_nlp(name, bert=bert, model={"name_context": True})
     nlp.initialize(lambda: [make_example(nlp, "a cold", ("cold", "C03"))])
     linker = nlp.get_pipe(LINKER)
     before = linker.fingerprint(), probe(linker.encoder.models())

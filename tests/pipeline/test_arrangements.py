@@ -35,7 +35,7 @@ LISTENER = {
     "curated": CURATED_LISTENER,
 }
 TEXTS = ["She had {} today", "She had {} yesterday"]
-STEPS = 40
+STEPS = 50
 
 
 @pytest.fixture(params=["listener", "transformer", CURATED])

@@ -209,9 +209,21 @@ def test_encode_names_and_spans(nlp, linker):
     assert names.shape == (2, linker.model.get_dim("nO"))
     assert names.dtype == np.float32
     assert np.linalg.norm(names, axis=1) == pytest.approx([1, 1], abs=1e-5)
-    # A mention that is all of its document is encoded as the name is.
+    # The surface of a mention is encoded as the name is; names have no context.
     doc = nlp.make_doc("fever")
-    assert linker.encode_spans([doc], [(0, 0, 1)])[0] == pytest.approx(names[0], abs=1e-5)
+    (mention,) = linker.encode_spans([doc], [(0, 0, 1)])
+    width = linker.encoder.context_width
+    assert mention[width:] == pytest.approx(names[0, width:], abs=1e-5)
+    assert not names[:, :width].any()
+
+
+def test_mention_that_is_all_of_its_document_is_encoded_as_the_name_is():
+    nlp = make_nlp(model={"name_context": True})
+    nlp.initialize()
+    linker = nlp.get_pipe(LINKER)
+    (name,) = linker.encode_names(["fever"])
+    (mention,) = linker.encode_spans([nlp.make_doc("fever")], [(0, 0, 1)])
+    assert mention == pytest.approx(name, abs=1e-5)
 
 
 # --- determinism ---
@@ -242,10 +254,13 @@ def test_loading_leaves_the_global_generator_alone(kb_folder):
     assert np.random.random() == expected
 
 
-def test_another_seed_is_another_encoder(nlp, kb_folder):
-    other = make_nlp(entities=PATTERNS, seed=1)
-    other.get_pipe(LINKER).load_kb(kb_folder)
-    assert other.get_pipe(LINKER).fingerprint() != nlp.get_pipe(LINKER).fingerprint()
+def test_another_seed_is_another_encoder(kb_folder):
+    prints = set()
+    for seed in (0, 1):
+        other = make_nlp(entities=PATTERNS, seed=seed, model={"name_context": True})
+        other.get_pipe(LINKER).load_kb(kb_folder)
+        prints.add(other.get_pipe(LINKER).fingerprint())
+    assert len(prints) == 2
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ def build(folder, vocabulary=None, **settings):
 
 
 def test_what_the_weights_know_links_before_any_training(minilm, bert):
-    model = {"context_share": 0.8, "context_width": 128}
+    model = {"name_context": True, "context_share": 0.8, "context_width": 128}
     found = []
     for folder in (minilm, bert):
         nlp = build(folder, model=model)
@@ -59,7 +59,7 @@ def test_what_the_weights_know_links_before_any_training(minilm, bert):
 
 
 def test_recognizer_and_linker_learn_first_alone_and_then_with_the_weights(minilm, tmp_path):
-    nlp = build(minilm, NICKNAMES, ner=True, model={"name_context": False})
+    nlp = build(minilm, NICKNAMES, ner=True)
     examples = [
         make_example(nlp, f"She had {name} {day}", (name, concept_id))
         for name, concept_id in zip(NICKNAME_OF, ["N2", "N3", "N1"], strict=True)
