@@ -13,12 +13,9 @@ from ..errors import Errors, MetricELError
 from ._util import app, load_pipeline, shows_progress, use_device
 
 if TYPE_CHECKING:
-    from spacy.language import Language
-
     from ..evaluation.mentions import LinkedMention
     from ..kb import FaissKnowledgeBase
     from ..kb.records import Records
-    from ..pipeline.linker import MetricEntityLinker
 
 NAMES_AT_ONCE = 50_000
 
@@ -91,6 +88,8 @@ def evaluate_cli(
     $ spacy metric-el evaluate ./pipeline dev.spacy --kb umls.kb --train train.spacy \\
         --output metrics.json
     """
+    from ..evaluation.evaluate import link_corpus
+
     check_corpus(corpus)
     if train is not None:
         check_corpus(train)
@@ -98,40 +97,6 @@ def evaluate_cli(
     nlp, linker = load_pipeline(model)
     if kb is not None:
         linker.load_kb(kb, nlp=nlp, progress=shows_progress())
-    metrics, mentions = _evaluate(
-        nlp,
-        linker,
-        corpus,
-        train,
-        top_k=top_k,
-        limit=limit,
-        use_predicted_ents=use_predicted_ents,
-        batch_size=batch_size,
-    )
-    if train is not None:
-        metrics["exact_lookup"] = _look_up(mentions, linker.kb, train)
-    _show(metrics, Printer())
-    if output is not None:
-        from ..evaluation.report import write_metrics
-
-        write_metrics(output, metrics)
-        Printer().good(f"Wrote {output}")
-
-
-def _evaluate(
-    nlp: "Language",
-    linker: "MetricEntityLinker",
-    corpus: Path,
-    train: Path | None,
-    *,
-    top_k: int,
-    limit: int,
-    use_predicted_ents: bool,
-    batch_size: int,
-) -> tuple[dict[str, Any], list["LinkedMention"]]:
-    from ..evaluation.evaluate import evaluate_links, link_corpus
-
-    seen_names, seen_entities = _seen_in(train) if train else _seen_by(linker.kb.records)
     # Names that are still to be encoded are no part of what is timed.
     linker.refresh_vectors(progress=shows_progress())
     run = link_corpus(
@@ -151,16 +116,30 @@ def _evaluate(
         "documents": run.documents,
         "top_k": top_k,
         "use_predicted_ents": use_predicted_ents,
-        **evaluate_links(
-            run.mentions,
-            kb=linker.kb,
-            seen_names=seen_names,
-            seen_entities=seen_entities,
-            top_k=top_k,
-        ),
+        **_measure(run.mentions, linker.kb, train, top_k=top_k),
         **run.speed(),
     }
-    return metrics, run.mentions
+    _show(metrics, Printer())
+    if output is not None:
+        from ..evaluation.report import write_metrics
+
+        write_metrics(output, metrics)
+        Printer().good(f"Wrote {output}")
+
+
+def _measure(
+    mentions: list["LinkedMention"], kb: "FaissKnowledgeBase", train: Path | None, *, top_k: int
+) -> dict[str, Any]:
+    """RETURNS (dict[str, Any]): All shares, beside those of an exact lookup if there is a training corpus."""
+    from ..evaluation.evaluate import evaluate_links
+
+    seen_names, seen_entities = _seen_in(train) if train else _seen_by(kb.records)
+    metrics = evaluate_links(
+        mentions, kb=kb, seen_names=seen_names, seen_entities=seen_entities, top_k=top_k
+    )
+    if train is not None:
+        metrics["exact_lookup"] = _look_up(mentions, kb, train)
+    return metrics
 
 
 def _look_up(

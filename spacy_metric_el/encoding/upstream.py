@@ -144,7 +144,9 @@ class Upstream:
         if listener is None or isinstance(listener, Tok2VecListener) or is_curated(listener):
             return
         component, nlp = self.component(listener), self.pipeline()
-        is_frozen_component = nlp is not None and all(pipe is not component for _, pipe in nlp.pipeline)
+        is_frozen_component = nlp is not None and all(
+            pipe is not component for _, pipe in nlp.pipeline
+        )
         if is_frozen_component and component.model.maybe_get_dim("nO") is None:
             component.initialize(list)
             # Tells the listener the width, which it had no weights to learn it from.

@@ -1,7 +1,7 @@
 """The metric encoder: spans of documents, or names, to unit vectors of one space."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from spacy.tokens import Doc
@@ -11,6 +11,7 @@ from thinc.types import Floats2d
 from ..errors import Errors, MetricELError
 from .head import metric_head
 from .listeners import lacks_batch
+from .surface import surface_channel
 
 
 class EncoderInput(NamedTuple):
@@ -86,19 +87,33 @@ def build_metric_encoder(
         shape (n, context_width + surface_width), float32, out.
     RAISES (MetricELError): E011 for a setting out of range.
     """
-    settings: Any = {
-        "context_width": context_width,
-        "surface_width": surface_width,
-        "context_share": context_share,
-        "ngram_weight_rows": ngram_weight_rows,
-        "ngram_vector_rows": ngram_vector_rows,
-        "ngram_min_size": ngram_min_size,
-        "ngram_max_size": ngram_max_size,
-        "seed": seed,
-    }
-    _check_settings(**settings)
-    head = metric_head(**settings)
-    head.attrs["name_context"] = name_context
+    _check_share(context_share)
+    _check_size("seed", seed, low=0)
+    _check_size("context_width", context_width)
+    _check_size("surface_width", surface_width)
+    _check_size("ngram_weight_rows", ngram_weight_rows)
+    _check_size("ngram_vector_rows", ngram_vector_rows)
+    _check_size("ngram_min_size", ngram_min_size)
+    if ngram_max_size < ngram_min_size:
+        expected = f"`ngram_min_size` ({ngram_min_size}) or more"
+        raise MetricELError(
+            Errors.E011.format(setting="ngram_max_size", value=ngram_max_size, expected=expected)
+        )
+    surface = surface_channel(
+        surface_width,
+        weight_rows=ngram_weight_rows,
+        vector_rows=ngram_vector_rows,
+        min_size=ngram_min_size,
+        max_size=ngram_max_size,
+        seed=seed,
+    )
+    head = metric_head(
+        surface,
+        context_width=context_width,
+        context_share=context_share,
+        name_context=name_context,
+        seed=seed,
+    )
     model: Model[EncoderInput, Floats2d] = Model(
         "metric_encoder",
         forward,
@@ -135,18 +150,17 @@ def init(model: Model, X: EncoderInput | None = None, Y: Floats2d | None = None)
     head.initialize()
 
 
-def _check_settings(*, context_share: float, seed: int, **sizes: int) -> None:
-    wrong: list[tuple[str, float, str]] = [
-        (setting, value, "1 or more") for setting, value in sizes.items() if value < 1
-    ]
-    shortest = sizes["ngram_min_size"]
-    if sizes["ngram_max_size"] < shortest:
-        expected = f"`ngram_min_size` ({shortest}) or more"
-        wrong.append(("ngram_max_size", sizes["ngram_max_size"], expected))
+def _check_share(share: float) -> None:
     # At 0 or 1 the gate has no gradient, and one channel would be lost for good.
-    if not 0 < context_share < 1:
-        wrong.append(("context_share", context_share, "above 0 and below 1"))
-    if seed < 0:
-        wrong.append(("seed", seed, "0 or more"))
-    for setting, value, expected in wrong:
-        raise MetricELError(Errors.E011.format(setting=setting, value=value, expected=expected))
+    if not 0 < share < 1:
+        expected = "above 0 and below 1"
+        raise MetricELError(
+            Errors.E011.format(setting="context_share", value=share, expected=expected)
+        )
+
+
+def _check_size(setting: str, value: int, *, low: int = 1) -> None:
+    if value < low:
+        raise MetricELError(
+            Errors.E011.format(setting=setting, value=value, expected=f"{low} or more")
+        )

@@ -11,21 +11,17 @@ from thinc.types import Floats2d
 from ..geometry import scale_to_unit
 from ..stages import stage
 from .pooling import pool_spans
-from .surface import surface_channel
 
 HeadInput = tuple[list[Floats2d], np.ndarray, list[str]]
 
 
 def metric_head(
+    surface: Model[list[str], Floats2d],
     *,
     context_width: int,
-    surface_width: int,
     context_share: float,
-    ngram_weight_rows: int,
-    ngram_vector_rows: int,
-    ngram_min_size: int,
-    ngram_max_size: int,
-    seed: int,
+    name_context: bool = True,
+    seed: int = 0,
 ) -> Model[HeadInput, Floats2d]:
     """Token vectors, spans and the spans' texts to unit vectors.
 
@@ -34,19 +30,16 @@ def metric_head(
     vector. Where names have no context channel (attribute `name_context`) nothing is to be
     weighed: the output is [c, s], and each channel is compared by itself.
 
-    See `build_metric_encoder` for the arguments.
-    RETURNS (Model[HeadInput, Floats2d]): (token vectors, spans, texts) in, unit
-        vectors (n, context_width + surface_width), float32, out.
+    surface (Model[list[str], Floats2d]): A `surface_channel`.
+    context_width (int): Width of the context channel.
+    context_share (float): g before training.
+    name_context (bool): Whether names have a context channel.
+    seed (int): Of the projection.
+    RETURNS (Model[HeadInput, Floats2d]): (token vectors, spans, texts) in, (n, context and
+        surface width) float32 out.
     """
     projection = Linear(nO=context_width)
-    surface = surface_channel(
-        surface_width,
-        weight_rows=ngram_weight_rows,
-        vector_rows=ngram_vector_rows,
-        min_size=ngram_min_size,
-        max_size=ngram_max_size,
-        seed=seed,
-    )
+    surface_width = surface.get_dim("nO")
     gate = Linear(nO=1, nI=context_width + surface_width, init_W=zero_init)
     return Model(
         "metric_head",
@@ -55,7 +48,12 @@ def metric_head(
         layers=[projection, surface, gate],
         refs={"projection": projection, "surface": surface, "gate": gate},
         dims={"nI": None, "nO": context_width + surface_width},
-        attrs={"context_share": context_share, "seed": seed, "fitted": False, "name_context": True},
+        attrs={
+            "context_share": context_share,
+            "seed": seed,
+            "fitted": False,
+            "name_context": name_context,
+        },
     )
 
 

@@ -11,7 +11,6 @@ from ..text import normalise_name
 
 if TYPE_CHECKING:
     from ..kb import FaissKnowledgeBase
-    from ..kb.index.row_vectors import RowVectors
 
 MINED_ROWS = 32
 """Nearest names that the negatives of a mention's text are drawn from."""
@@ -107,10 +106,11 @@ class NameSampler:
     """Draws the names of a step: positives of the gold entities, and mined negatives.
 
     Negatives are mined among the knowledge base's own rows, by the surface of a mention's
-    text. The rows are those of the last evaluation or of the start; how hard each name is,
-    the loss sees from its present vector.
+    text. The rows are those of the weights at the start: which names look alike hardly
+    changes, and training does not depend on when it is evaluated. How hard each name is, the
+    loss sees from its present vector.
 
-    encoder (LinkerEncoder): Initialized.
+    encoder (LinkerEncoder): Initialized; encodes the names here, if nobody has before.
     kb (FaissKnowledgeBase): The vocabulary.
     seed (int): Of the draws.
     """
@@ -119,23 +119,19 @@ class NameSampler:
         self.encoder = encoder
         self.kb = kb
         self.rng = np.random.default_rng(seed)
+        self._rows = encoder.vectors_of(kb)
+        # Each text is looked up once.
         self._mined: dict[str, np.ndarray] = {}
-        self._mined_in: RowVectors | None = None
 
     def mine(self, texts: Sequence[str]) -> list[np.ndarray]:
         """RETURNS (list[np.ndarray]): For each text the nearest names, (k,) int64, nearest first."""
-        # Not those by the present weights: making them takes longer than many steps.
-        vectors = self.encoder.held_vectors(self.kb) or self.encoder.vectors_of(self.kb)
-        if vectors is not self._mined_in:
-            self._mined.clear()
-            self._mined_in = vectors
         keys = [normalise_name(text) for text in texts]
         missing = sorted({key for key in keys if key not in self._mined})
         if missing:
             queries = self.encoder.names.encode_surfaces(missing)
-            _, rows = vectors.search(queries, MINED_ROWS, texts=missing)
+            _, rows = self._rows.search(queries, MINED_ROWS, texts=missing)
             self._mined.update(
-                (key, vectors.names[found[found >= 0]].astype(np.int64))
+                (key, self._rows.names[found[found >= 0]].astype(np.int64))
                 for key, found in zip(missing, rows, strict=True)
             )
         return [self._mined[key] for key in keys]

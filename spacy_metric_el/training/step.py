@@ -44,9 +44,8 @@ class TrainingStep:
         self.encoder = encoder
         self.loss = loss
         self.kb = kb
-        self.sampler = NameSampler(encoder, kb, seed=seed)
         # A fresh encoder is fitted to the names here, not between two passes of a step.
-        encoder.vectors_of(kb)
+        self.sampler = NameSampler(encoder, kb, seed=seed)
         self.memory = MentionMemory(encoder.context_width)
 
     def gradients(self, examples: Sequence[Example], settings: LinkerSettings) -> float:

@@ -8,6 +8,7 @@ from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.model.encoder import EncoderInput, build_metric_encoder
 from spacy_metric_el.model.head import fit_projection, metric_head
 from spacy_metric_el.model.pooling import pool_spans
+from spacy_metric_el.model.surface import surface_channel
 
 from ..gradients import check_direction, check_parameter
 
@@ -24,20 +25,9 @@ PARAMETERS = [
 ]
 
 
-def make_head(**settings):
-    head = metric_head(
-        **{
-            "context_width": 6,
-            "surface_width": 5,
-            "context_share": 0.3,
-            "ngram_weight_rows": 64,
-            "ngram_vector_rows": 32,
-            "ngram_min_size": 2,
-            "ngram_max_size": 4,
-            "seed": 0,
-            **settings,
-        }
-    )
+def make_head(*, context_width=6, context_share=0.3, seed=0):
+    surface = surface_channel(5, weight_rows=64, vector_rows=32, max_size=4, seed=seed)
+    head = metric_head(surface, context_width=context_width, context_share=context_share, seed=seed)
     head.set_dim("nI", N_INPUT)
     head.initialize()
     return head
