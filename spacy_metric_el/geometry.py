@@ -1,25 +1,29 @@
 """Unit length and cosines of rows, for arrays of numpy and of cupy."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
+from thinc.types import Floats2d
 from thinc.util import get_array_module
 
+Rows = TypeVar("Rows", np.ndarray, Floats2d)
+"""Rows of numpy, or of whichever library a layer's arrays are of."""
 
-def row_lengths(X: Any) -> Any:
+
+def row_lengths(X: Rows) -> Rows:
     """RETURNS (Floats2d): (n, 1) Euclidean lengths of the rows, (n, width); 1 for a row of zeros."""
     xp = get_array_module(X)
     lengths = xp.linalg.norm(X, axis=1, keepdims=True)
     return xp.where(lengths == 0, 1.0, lengths).astype("float32")
 
 
-def unit_rows(X: Any) -> Any:
+def unit_rows(X: Rows) -> Rows:
     """RETURNS (Floats2d): (n, width) rows of length one; a row of zeros stays as it is."""
     return X / row_lengths(X)
 
 
-def scale_to_unit(X: Any) -> tuple[Any, Callable[[Any], Any]]:
+def scale_to_unit(X: Rows) -> tuple[Rows, Callable[[Rows], Rows]]:
     """Scale each row to length one; a row of zeros stays as it is.
 
     X (Floats2d): (n, width).
@@ -29,7 +33,7 @@ def scale_to_unit(X: Any) -> tuple[Any, Callable[[Any], Any]]:
     lengths = row_lengths(X)
     Y = X / lengths
 
-    def backprop(dY: Any) -> Any:
+    def backprop(dY: Rows) -> Rows:
         along = (dY * Y).sum(axis=1, keepdims=True)
         return (dY - Y * along) / lengths
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from ..pipeline.linker import MetricEntityLinker
 
-FACTORY = "metric_entity_linker"
 
 HELP = """Link entities to concepts of a vocabulary such as UMLS: build and search
 knowledge bases, convert corpora, evaluate pipelines."""
@@ -57,9 +56,10 @@ def load_pipeline(model: str | Path) -> tuple["Language", "MetricEntityLinker"]:
     RAISES (MetricELError): E301 if no pipeline can be loaded, E303 if it has no linker.
     """
     nlp = load_any_pipeline(model)
-    for name in nlp.pipe_names:
-        if nlp.get_pipe_meta(name).factory == FACTORY:
-            pipe: Any = nlp.get_pipe(name)
+    from ..pipeline.linker import MetricEntityLinker
+
+    for _, pipe in nlp.pipeline:
+        if isinstance(pipe, MetricEntityLinker):
             return nlp, pipe
     raise MetricELError(Errors.E303.format(model=model, pipes=", ".join(nlp.pipe_names) or "none"))
 

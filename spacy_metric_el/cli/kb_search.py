@@ -1,13 +1,13 @@
 """`kb search`: the concepts nearest to a text."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 from spacy.cli._util import Arg, Opt
 from wasabi import Printer
 
 from ..errors import Errors, MetricELError
-from ._util import FACTORY, blank_pipeline, kb_app, load_pipeline, shows_progress
+from ._util import blank_pipeline, kb_app, load_pipeline, shows_progress
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -74,8 +74,7 @@ def _load_linker(model: str | None) -> tuple["Language", "MetricEntityLinker"]:
     if model is not None:
         return load_pipeline(model)
     nlp = blank_pipeline("en")
-    pipe: Any = nlp.add_pipe(FACTORY)
-    return nlp, pipe
+    return nlp, cast("MetricEntityLinker", nlp.add_pipe("metric_entity_linker"))
 
 
 def _open_kb(nlp: "Language", linker: "MetricEntityLinker", path: Path) -> None:

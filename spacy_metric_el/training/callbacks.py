@@ -1,10 +1,16 @@
 """Callbacks for `spacy train`."""
 
-from typing import Any
+from typing import Any, Protocol, cast
 
 from spacy.language import Language
 
 from ..errors import Errors, MetricELError
+
+
+class HasRanker(Protocol):
+    """What the callback asks of a component."""
+
+    def fit_ranker(self, nlp: Language) -> None: ...
 
 
 class FitRanker:
@@ -27,5 +33,4 @@ class FitRanker:
     def __call__(self, nlp: Language, info: dict[str, Any]) -> None:
         """Called before each update with {"step": int, "epoch": int}."""
         if info["step"] and info["step"] % self.every == 0:
-            linker: Any = nlp.get_pipe(self.component)
-            linker.fit_ranker(nlp)
+            cast(HasRanker, nlp.get_pipe(self.component)).fit_ranker(nlp)

@@ -6,6 +6,7 @@ Pure functions over arrays; `xp` is numpy or cupy, whichever the arrays are of.
 from typing import Any, NamedTuple
 
 import numpy as np
+from thinc.types import Floats2d
 from thinc.util import get_array_module
 
 
@@ -29,7 +30,7 @@ class Clusters(NamedTuple):
 
 
 def radius_clusters(
-    mentions: Any, entities: np.ndarray, radius: float, rng: np.random.Generator
+    mentions: Floats2d, entities: np.ndarray, radius: float, rng: np.random.Generator
 ) -> Clusters:
     """Grow one cluster per entity around a random anchor; mentions outside stay alone.
 
@@ -56,7 +57,7 @@ def radius_clusters(
     return Clusters(labels, np.concatenate((anchors, alone)), distances)
 
 
-def prototypes(mentions: Any, clusters: Clusters) -> Any:
+def prototypes(mentions: Floats2d, clusters: Clusters) -> Floats2d:
     """The mean of each cluster.
 
     mentions (Floats2d): (n, width).
@@ -66,7 +67,7 @@ def prototypes(mentions: Any, clusters: Clusters) -> Any:
     return membership(mentions, clusters) @ mentions
 
 
-def membership(mentions: Any, clusters: Clusters) -> Any:
+def membership(mentions: Floats2d, clusters: Clusters) -> Floats2d:
     """The matrix that averages mentions over clusters.
 
     mentions (Floats2d): (n, width), for its kind of array.

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from thinc.types import Floats2d
 from thinc.util import get_array_module
 
 from ..errors import Errors, MetricELError
@@ -21,9 +22,9 @@ class LinkingBatch(NamedTuple):
         the gold entity bears it, nor an entity that shares a name with the gold one.
     """
 
-    mentions: Any
+    mentions: Floats2d
     entities: np.ndarray
-    names: Any
+    names: Floats2d
     is_positive: np.ndarray
     is_negative: np.ndarray
 
@@ -32,8 +33,8 @@ class LossResult(NamedTuple):
     """loss (float), and the gradients d_mentions (n, width) and d_names (m, width)."""
 
     loss: float
-    d_mentions: Any
-    d_names: Any
+    d_mentions: Floats2d
+    d_names: Floats2d
 
 
 class LinkingLoss(Protocol):
@@ -128,7 +129,7 @@ def prototype_triplet(
         return LossResult(0.0, d_mentions, d_names)
     positive = xp.asarray(_cluster_positives(batch.is_positive, clusters))
     negative = xp.asarray(_over_clusters(batch.is_negative, clusters, every=True))
-    squared = (P**2).sum(axis=1)[:, None] + (N**2).sum(axis=1)[None] - 2.0 * P @ N.T
+    squared = (P**2).sum(axis=1, keepdims=True) + (N**2).sum(axis=1) - 2.0 * P @ N.T
     # Below the rounding error of `squared` a distance is noise, and dividing by it explodes.
     distance = xp.sqrt(xp.maximum(squared, 1e-6))
     used = positive.any(axis=1) & negative.any(axis=1)
