@@ -124,7 +124,7 @@ def build_postings(
 
 def gather_rows(
     postings: Postings, texts: Sequence[str], limit: int
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find the rows that share the most n-grams with each text, by weight.
 
     Rows are scored by the weights of the n-grams that they share with the text and that
@@ -133,10 +133,12 @@ def gather_rows(
     postings (Postings): The lists.
     texts (Sequence[str]): (n,) texts.
     limit (int): Rows for each text at most.
-    RETURNS (tuple[np.ndarray, np.ndarray]): (n + 1,) int64, where the rows of each text
-        start and end, and the rows, int64, rising for each text.
+    RETURNS (tuple[np.ndarray, np.ndarray, np.ndarray]): (n + 1,) int64, where the rows of
+        each text start and end, the rows, int64, rising for each text, and their scores,
+        float32.
     """
     lengths, found = [np.zeros(1, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    kept_scores = [np.zeros(0, dtype=np.float32)]
     for start in range(0, len(texts), TEXTS):
         part = texts[start : start + TEXTS]
         offsets, rows, scores = _score_rows(postings, part)
@@ -144,7 +146,9 @@ def gather_rows(
             kept = first + best_places(scores[first:last], limit)
             lengths.append(np.asarray([len(kept)]))
             found.append(rows[kept])
-    return np.cumsum(np.concatenate(lengths)), np.concatenate(found)
+            kept_scores.append(scores[kept])
+    offsets = np.cumsum(np.concatenate(lengths))
+    return offsets, np.concatenate(found), np.concatenate(kept_scores)
 
 
 def best_places(scores: np.ndarray, limit: int) -> np.ndarray:

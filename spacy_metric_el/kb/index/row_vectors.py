@@ -106,9 +106,10 @@ class RowVectors:
         near (int | None): The first so many rows are what would be found if no more were
             asked for: an index that compares some rows more closely than others goes by
             it. k if None.
-        RETURNS (tuple[np.ndarray, np.ndarray]): Inner products, (n, k) float32, best
-            first, and rows, (n, k) int64; -1 where fewer than k rows were found. k is
-            the number of rows where more were asked for.
+        RETURNS (tuple[np.ndarray, np.ndarray]): Inner products, (n, k) float32, and rows,
+            (n, k) int64; -1 where fewer than k rows were found. The near ones, best first,
+            and then the others, best first. k is the number of rows where more were asked
+            for.
         RAISES (MetricELError): E137 for queries of another width, E142 for fewer or more
             texts than queries.
         """
@@ -121,14 +122,20 @@ class RowVectors:
         queries = queries[:, self.n_empty :]
         if texts is None or self.postings is None:
             return search_index(self.index, queries, k, near=near)
-        compared = max(COMPARED * near, k)
         with stage("lists of n-grams"):
-            offsets, sharing = gather_rows(self.postings, texts, compared)
+            offsets, sharing, scores = gather_rows(self.postings, texts, COMPARED * k)
         with stage("comparing of rows"):
-            return self._compare_sharing(queries, offsets, sharing, k)
+            return self._compare_sharing(queries, offsets, sharing, scores, k=k, near=near)
 
     def _compare_sharing(
-        self, queries: np.ndarray, offsets: np.ndarray, sharing: np.ndarray, k: int
+        self,
+        queries: np.ndarray,
+        offsets: np.ndarray,
+        sharing: np.ndarray,
+        scores: np.ndarray,
+        *,
+        k: int,
+        near: int,
     ) -> tuple[np.ndarray, np.ndarray]:
         similarities = np.full((len(queries), k), -np.inf, dtype=np.float32)
         found = np.full((len(queries), k), -1, dtype=np.int64)
@@ -137,8 +144,17 @@ class RowVectors:
             if not len(rows):
                 continue
             products = self._eight_bit_rows.compare(rows, query)
-            best = best_places(products, k)
-            best = best[np.argsort(-products[best], kind="stable")]
+            if near < k:
+                # The rows that would be compared if no more than the near ones were asked for.
+                compared = best_places(scores[offsets[i] : offsets[i + 1]], COMPARED * near)
+                first = compared[_best_first(products[compared], near)]
+                others = np.ones(len(rows), dtype=bool)
+                others[first] = False
+                behind = np.flatnonzero(others)
+                behind = behind[_best_first(products[behind], k - len(first))]
+                best = np.concatenate((first, behind))
+            else:
+                best = _best_first(products, k)
             similarities[i, : len(best)] = products[best]
             found[i, : len(best)] = rows[best]
         return similarities, found
@@ -160,6 +176,12 @@ class RowVectors:
             part = slice(start, start + DECODED)
             out[part, self.n_empty :] = self.index.reconstruct_batch(rows[part])
         return out
+
+
+def _best_first(products: np.ndarray, limit: int) -> np.ndarray:
+    """RETURNS (np.ndarray): int64, the places of the highest products, highest first; of equals the first."""
+    best = best_places(products, limit)
+    return best[np.argsort(-products[best], kind="stable")]
 
 
 def make_row_vectors(

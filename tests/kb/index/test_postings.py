@@ -76,7 +76,7 @@ def test_rows_are_those_of_a_naive_loop(monkeypatch, limit, budget, longest):
     monkeypatch.setattr(postings_module, "LONGEST", longest)
     postings = postings_of(NAMES)
     texts = ["myocardial infarct", "cancers", "lung cancer", "xyz", "", "seizure", "12"]
-    offsets, rows = gather_rows(postings, texts, limit)
+    offsets, rows, _ = gather_rows(postings, texts, limit)
     assert len(offsets) == len(texts) + 1
     for i, text in enumerate(texts):
         mine = rows[offsets[i] : offsets[i + 1]].tolist()
@@ -92,7 +92,7 @@ def test_rows_are_those_of_a_naive_loop(monkeypatch, limit, budget, longest):
 @settings(max_examples=60, deadline=None)
 def test_a_text_finds_its_own_row(names, other):
     postings = postings_of(names)
-    offsets, rows = gather_rows(postings, [*names, other], len(names))
+    offsets, rows, _ = gather_rows(postings, [*names, other], len(names))
     for i, name in enumerate(names):
         assert (i in rows[offsets[i] : offsets[i + 1]]) == bool(ngrams_of(name))
     assert offsets[-1] == len(rows)
@@ -114,7 +114,7 @@ def test_a_name_of_frequent_words_finds_itself(monkeypatch):
     monkeypatch.setattr(postings_module, "BUDGET", 20)
     drugs, doses = ["codeine", "metformin", "aspirin", "heparin"], ["75 mg", "100 mg", "400 mg"]
     names = [f"{a} {x} {b} {y} capsule" for a in drugs for b in drugs for x in doses for y in doses]
-    offsets, rows = gather_rows(postings_of(names), names, 8)
+    offsets, rows, _ = gather_rows(postings_of(names), names, 8)
     found = [i in rows[offsets[i] : offsets[i + 1]] for i in range(len(names))]
     assert all(found)
 
@@ -132,7 +132,7 @@ def test_texts_are_taken_in_parts(monkeypatch):
 
 
 def test_nothing_asked_nothing_found():
-    offsets, rows = gather_rows(postings_of(NAMES), [], 4)
+    offsets, rows, _ = gather_rows(postings_of(NAMES), [], 4)
     assert (offsets.tolist(), rows.tolist()) == ([0], [])
 
 
