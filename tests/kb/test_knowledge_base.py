@@ -2,7 +2,6 @@ import os
 import pickle
 from collections import Counter
 
-import numpy as np
 import pytest
 import srsly
 from hypothesis import given
