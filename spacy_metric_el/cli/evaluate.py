@@ -15,6 +15,7 @@ from ._util import app, load_pipeline, shows_progress, use_device
 if TYPE_CHECKING:
     from spacy.language import Language
 
+    from ..evaluation.evaluate import LinkedCorpus
     from ..evaluation.mentions import LinkedMention
     from ..kb import FaissKnowledgeBase
     from ..kb.records import Records
@@ -91,6 +92,8 @@ def evaluate_cli(
     $ spacy metric-el evaluate ./pipeline dev.spacy --kb umls.kb --train train.spacy \\
         --output metrics.json
     """
+    from ..evaluation.evaluate import evaluate_links
+
     check_corpus(corpus)
     if train is not None:
         check_corpus(train)
@@ -98,18 +101,33 @@ def evaluate_cli(
     nlp, linker = load_pipeline(model)
     if kb is not None:
         linker.load_kb(kb, nlp=nlp, progress=shows_progress())
-    metrics, mentions = _evaluate(
+    seen_names, seen_entities = _seen_in(train) if train else _seen_by(linker.kb.records)
+    linked = _link(
         nlp,
         linker,
         corpus,
-        train,
-        top_k=top_k,
         limit=limit,
+        top_k=top_k,
         use_predicted_ents=use_predicted_ents,
         batch_size=batch_size,
     )
+    metrics = {
+        "model": f"{nlp.meta['lang']}_{nlp.meta['name']}-{nlp.meta['version']}",
+        "corpus": corpus.name,
+        "documents": linked.documents,
+        "top_k": top_k,
+        "use_predicted_ents": use_predicted_ents,
+        **evaluate_links(
+            linked.mentions,
+            kb=linker.kb,
+            seen_names=seen_names,
+            seen_entities=seen_entities,
+            top_k=top_k,
+        ),
+        **linked.speed(),
+    }
     if train is not None:
-        metrics["exact_lookup"] = _look_up(mentions, linker.kb, train)
+        metrics["exact_lookup"] = _look_up(linked.mentions, linker.kb, train)
     _show(metrics, Printer())
     if output is not None:
         from ..evaluation.report import write_metrics
@@ -118,23 +136,22 @@ def evaluate_cli(
         Printer().good(f"Wrote {output}")
 
 
-def _evaluate(
+def _link(
     nlp: "Language",
     linker: "MetricEntityLinker",
     corpus: Path,
-    train: Path | None,
     *,
-    top_k: int,
     limit: int,
+    top_k: int,
     use_predicted_ents: bool,
     batch_size: int,
-) -> tuple[dict[str, Any], list["LinkedMention"]]:
-    from ..evaluation.evaluate import evaluate_links, link_corpus
+) -> "LinkedCorpus":
+    """RETURNS (LinkedCorpus): The mentions of a corpus, linked. RAISES (MetricELError): E310 if none has a concept."""
+    from ..evaluation.evaluate import link_corpus
 
-    seen_names, seen_entities = _seen_in(train) if train else _seen_by(linker.kb.records)
     # Names that are still to be encoded are no part of what is timed.
     linker.refresh_vectors(progress=shows_progress())
-    run = link_corpus(
+    linked = link_corpus(
         nlp,
         linker,
         read_examples(nlp, corpus, limit=limit),
@@ -143,24 +160,9 @@ def _evaluate(
         use_predicted_ents=use_predicted_ents,
         progress=shows_progress(),
     )
-    if not any(mention.gold for mention in run.mentions):
+    if not any(mention.gold for mention in linked.mentions):
         raise MetricELError(Errors.E310.format(path=corpus))
-    metrics = {
-        "model": f"{nlp.meta['lang']}_{nlp.meta['name']}-{nlp.meta['version']}",
-        "corpus": corpus.name,
-        "documents": run.documents,
-        "top_k": top_k,
-        "use_predicted_ents": use_predicted_ents,
-        **evaluate_links(
-            run.mentions,
-            kb=linker.kb,
-            seen_names=seen_names,
-            seen_entities=seen_entities,
-            top_k=top_k,
-        ),
-        **run.speed(),
-    }
-    return metrics, run.mentions
+    return linked
 
 
 def _look_up(
