@@ -59,6 +59,8 @@ class FaissKnowledgeBase:
         self.meta = dict(meta or {})
         self.path: Path | None = None
         self._stored_vectors: RowVectors | None = None
+        # Sizes and checksums of its tables, where it lies in a folder.
+        self._files: dict[str, Any] | None = None
 
     @classmethod
     def from_entities(
@@ -193,7 +195,7 @@ class FaissKnowledgeBase:
         RAISES (MetricELError): E138 for a folder that is neither empty nor a knowledge base.
         """
         path = Path(path)
-        if self.path is not None and path.exists() and path.resolve() == self.path.resolve():
+        if self.path is not None and self._lies_there() and path.resolve() == self.path.resolve():
             if self.vectors is not None and not self._is_stored():
                 self.store_vectors(self.vectors)
             return
@@ -211,10 +213,12 @@ class FaissKnowledgeBase:
         They are written beside the old ones; a reader sees the ones or the others.
 
         vectors (RowVectors): Of its names.
-        RAISES (OSError): If the folder cannot be written.
+        RAISES (OSError): If the folder cannot be written, or holds another vocabulary by now.
         """
         if self.path is None:
             raise FileNotFoundError("the knowledge base lies in no folder")
+        if not self._lies_there():
+            raise FileNotFoundError("the folder holds another knowledge base by now")
         before = read_manifest(self.path)
         replaced = _vectors_folder(self.path, before)
         name = _write_vectors_into(vectors, self.path)
@@ -245,7 +249,7 @@ class FaissKnowledgeBase:
             before = _read_bytes(path / MANIFEST)
             try:
                 kb = cls._open(path)
-            except MetricELError:
+            except (MetricELError, OSError):
                 if _read_bytes(path / MANIFEST) == before:
                     raise
             else:
@@ -266,7 +270,7 @@ class FaissKnowledgeBase:
             raise MetricELError(Errors.E135.format(path=path, reason=err)) from err
         vectors = read_vectors(_vectors_folder(path, manifest))
         kb = cls(records, vectors, meta=manifest["meta"])
-        kb.path, kb._stored_vectors = path, vectors
+        kb.path, kb._stored_vectors, kb._files = path, vectors, manifest["files"]
         return kb
 
     @staticmethod
@@ -303,9 +307,16 @@ class FaissKnowledgeBase:
         return kb
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self.path is not None and self._is_stored() and (self.path / MANIFEST).is_file():
+        if self._is_stored() and self._lies_there():
             return (FaissKnowledgeBase.from_disk, (self.path,))
         return (FaissKnowledgeBase.from_bytes, (self.to_bytes(),))
+
+    def _lies_there(self) -> bool:
+        """Whether the folder that it was opened in still holds its tables, and no others."""
+        try:
+            return self.path is not None and read_manifest(self.path)["files"] == self._files
+        except (MetricELError, OSError):
+            return False
 
     def _is_stored(self) -> bool:
         """Whether the folder holds these very vectors, so that a worker can map them."""

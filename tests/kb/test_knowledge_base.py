@@ -262,6 +262,23 @@ def test_vectors_without_a_folder_are_not_stored(kb):
         kb.store_vectors(kb.vectors)
 
 
+@pytest.mark.parametrize("change", ["replaced", "gone"])
+def test_a_folder_that_holds_another_vocabulary_gets_no_vectors_of_this_one(saved, change):
+    kb = FaissKnowledgeBase.from_disk(saved)
+    if change == "replaced":
+        FaissKnowledgeBase.from_entities([*ENTITIES, Entity("D1", "one", [])]).to_disk(saved)
+    else:
+        saved.rename(saved.with_name("moved"))
+    before = files_in(saved.parent)
+    with pytest.raises(FileNotFoundError, match="another"):
+        kb.store_vectors(some_vectors(kb.records, "another encoder"))
+    assert files_in(saved.parent) == before
+    # A worker gets what is open here, and its own folder can be written again.
+    assert list(pickle.loads(pickle.dumps(kb))) == list(kb)
+    kb.to_disk(saved)
+    assert list(FaissKnowledgeBase.from_disk(saved)) == list(kb)
+
+
 def test_a_folder_of_version_0_1_opens_and_takes_new_vectors(saved):
     expected = found_in(FaissKnowledgeBase.from_disk(saved))
     manifest = srsly.read_json(saved / MANIFEST)
@@ -302,6 +319,20 @@ def test_a_folder_that_is_replaced_while_it_opens_is_opened_again(saved, monkeyp
     found = FaissKnowledgeBase.from_disk(saved)
     assert found.vectors.fingerprint == f"encoder {times}"
     assert found_in(found) == found_in(writer)
+
+
+def test_files_that_go_while_they_are_read_are_looked_for_again(saved, monkeypatch):
+    writer, late = FaissKnowledgeBase.from_disk(saved), [True]
+
+    def read_late(folder):
+        if late:
+            late.clear()
+            writer.store_vectors(some_vectors(writer.records, "another encoder"))
+            raise FileNotFoundError(folder)
+        return read_vectors(folder)
+
+    monkeypatch.setattr(knowledge_base_module, "read_vectors", read_late)
+    assert FaissKnowledgeBase.from_disk(saved).vectors.fingerprint == "another encoder"
 
 
 def test_damage_is_told_at_once(saved, monkeypatch):
