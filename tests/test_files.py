@@ -18,7 +18,15 @@ def folder(tmp_path):
     return folder
 
 
-def test_a_folder_is_replaced_as_a_whole(folder):
+@pytest.fixture(params=[True, False], ids=["exchange", "no exchange"])
+def can_exchange(request, monkeypatch):
+    """Whether the system lets two folders change places."""
+    if not request.param:
+        monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+    return request.param
+
+
+def test_a_folder_is_replaced_as_a_whole(folder, can_exchange):
     with replaced_folder(folder) as fresh:
         (fresh / "c.bin").write_bytes(b"c")
         assert (folder / "a.bin").is_file()
@@ -61,6 +69,7 @@ def test_an_exception_makes_no_new_folder(tmp_path):
 
 
 def test_a_failed_rename_puts_the_old_folder_back(folder, monkeypatch):
+    monkeypatch.setattr(files, "_exchange", lambda first, second: False)
     rename = os.rename
 
     def fail_for_the_new_one(source, target):
@@ -72,6 +81,34 @@ def test_a_failed_rename_puts_the_old_folder_back(folder, monkeypatch):
     with pytest.raises(OSError, match="no"), replaced_folder(folder):
         pass
     assert (folder / "a.bin").read_bytes() == b"old"
+    assert os.listdir(folder.parent) == [folder.name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges folders")
+def test_a_reader_never_finds_no_folder(folder, monkeypatch):
+    # One that takes the old folder away first would stop here.
+    monkeypatch.setattr(files.os, "rename", None)
+    opened = os.open(folder, os.O_RDONLY)
+    with replaced_folder(folder) as fresh:
+        (fresh / "c.bin").write_bytes(b"c")
+    assert [path.name for path in folder.iterdir()] == ["c.bin"]
+    assert os.listdir(folder.parent) == [folder.name]
+    # The old one is gone, whoever has it open.
+    assert os.listdir(opened) == []
+    os.close(opened)
+
+
+def test_folders_of_which_one_is_missing_are_not_exchanged(folder):
+    assert not files._exchange(folder, folder.with_name("other"))
+    assert (folder / "a.bin").read_bytes() == b"old"
+
+
+def test_other_systems_exchange_nothing(folder, monkeypatch):
+    monkeypatch.setattr(files, "_libc", None)
+    with replaced_folder(folder) as fresh:
+        (fresh / "c.bin").write_bytes(b"c")
+        assert not files._exchange(fresh, folder)
+    assert [path.name for path in folder.iterdir()] == ["c.bin"]
     assert os.listdir(folder.parent) == [folder.name]
 
 

@@ -83,4 +83,6 @@ def _write_encoded(
         kb.to_disk(fresh)
         linker.load_kb(fresh, nlp=nlp, progress=shows_progress(), workers=workers)
         # `load_kb` only warns where it cannot keep the vectors.
-        linker.kb.to_disk(fresh)
+        vectors = linker.encoder.vectors_of(linker.kb)
+        if vectors is not linker.kb.vectors:
+            linker.kb.store_vectors(vectors)

@@ -1,11 +1,12 @@
 """The knowledge base: a vocabulary and, once an encoder has been over it, its vectors."""
 
+import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -58,6 +59,8 @@ class FaissKnowledgeBase:
         self.meta = dict(meta or {})
         self.path: Path | None = None
         self._stored_vectors: RowVectors | None = None
+        # Sizes and checksums of its tables, where it lies in a folder.
+        self._files: dict[str, Any] | None = None
 
     @classmethod
     def from_entities(
@@ -192,7 +195,7 @@ class FaissKnowledgeBase:
         RAISES (MetricELError): E138 for a folder that is neither empty nor a knowledge base.
         """
         path = Path(path)
-        if self.path is not None and path.exists() and path.resolve() == self.path.resolve():
+        if self.path is not None and self._lies_there() and path.resolve() == self.path.resolve():
             if self.vectors is not None and not self._is_stored():
                 self.store_vectors(self.vectors)
             return
@@ -200,9 +203,9 @@ class FaissKnowledgeBase:
             raise MetricELError(Errors.E138.format(path=path))
         with replaced_folder(path) as fresh:
             write_records(self.records, fresh)
-            folder = _write_vectors_into(self.vectors, fresh)
+            name = _write_vectors_into(self.vectors, fresh)
             counts = {"entities": self.records.n_entities, "names": self.records.n_names}
-            write_manifest(fresh, {**counts, "meta": self.meta, VECTORS: folder})
+            write_manifest(fresh, {**counts, "meta": self.meta, VECTORS: name})
 
     def store_vectors(self, vectors: RowVectors) -> None:
         """Put vectors into the knowledge base's own folder, in place of those that it has.
@@ -210,15 +213,19 @@ class FaissKnowledgeBase:
         They are written beside the old ones; a reader sees the ones or the others.
 
         vectors (RowVectors): Of its names.
-        RAISES (OSError): If the folder cannot be written.
+        RAISES (OSError): If the folder cannot be written, or holds another vocabulary by now.
         """
         if self.path is None:
             raise FileNotFoundError("the knowledge base lies in no folder")
+        if not self._lies_there():
+            raise FileNotFoundError("the folder holds another knowledge base by now")
         before = read_manifest(self.path)
-        folder = _write_vectors_into(vectors, self.path)
+        replaced = _vectors_folder(self.path, before)
+        name = _write_vectors_into(vectors, self.path)
         with replaced_file(self.path / MANIFEST) as fresh:
-            srsly.write_json(fresh, {**before, VECTORS: folder})
-        shutil.rmtree(self.path / _vectors_folder(before), ignore_errors=True)
+            srsly.write_json(fresh, {**before, VECTORS: name})
+        if replaced.name != name:
+            shutil.rmtree(replaced, ignore_errors=True)
         self.vectors = self._stored_vectors = vectors
 
     def with_vectors(self, vectors: RowVectors | None) -> "FaissKnowledgeBase":
@@ -242,7 +249,7 @@ class FaissKnowledgeBase:
             before = _read_bytes(path / MANIFEST)
             try:
                 kb = cls._open(path)
-            except MetricELError:
+            except (MetricELError, OSError):
                 if _read_bytes(path / MANIFEST) == before:
                     raise
             else:
@@ -261,9 +268,9 @@ class FaissKnowledgeBase:
             records = open_records(buffers)
         except (pa.ArrowInvalid, OSError) as err:
             raise MetricELError(Errors.E135.format(path=path, reason=err)) from err
-        vectors = read_vectors(path / _vectors_folder(manifest))
+        vectors = read_vectors(_vectors_folder(path, manifest))
         kb = cls(records, vectors, meta=manifest["meta"])
-        kb.path, kb._stored_vectors = path, vectors
+        kb.path, kb._stored_vectors, kb._files = path, vectors, manifest["files"]
         return kb
 
     @staticmethod
@@ -271,7 +278,7 @@ class FaissKnowledgeBase:
         """Compare every file with its checksum. RAISES (MetricELError): E132 to E134."""
         path = Path(path)
         verify_checksums(path)
-        vectors = path / _vectors_folder(read_manifest(path))
+        vectors = _vectors_folder(path, read_manifest(path))
         if vectors.is_dir():
             verify_checksums(vectors)
 
@@ -300,9 +307,16 @@ class FaissKnowledgeBase:
         return kb
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self.path is not None and self._is_stored() and (self.path / MANIFEST).is_file():
+        if self._is_stored() and self._lies_there():
             return (FaissKnowledgeBase.from_disk, (self.path,))
         return (FaissKnowledgeBase.from_bytes, (self.to_bytes(),))
+
+    def _lies_there(self) -> bool:
+        """Whether the folder that it was opened in still holds its tables, and no others."""
+        try:
+            return self.path is not None and read_manifest(self.path)["files"] == self._files
+        except (MetricELError, OSError):
+            return False
 
     def _is_stored(self) -> bool:
         """Whether the folder holds these very vectors, so that a worker can map them."""
@@ -322,16 +336,22 @@ def count_mentions(mentions: Iterable[tuple[str, Sequence[str]]]) -> dict[tuple[
     return counts
 
 
-def _vectors_folder(manifest: Mapping[str, Any]) -> str:
-    """RETURNS (str): Where a manifest says that vectors lie; version 0.1 did not say."""
-    return manifest.get(VECTORS) or VECTORS
+def _vectors_folder(path: Path, manifest: Mapping[str, Any]) -> Path:
+    """RETURNS (Path): Where a manifest says that vectors lie; version 0.1 did not say. RAISES (MetricELError): E133 for a place that is no folder of vectors."""
+    name = manifest.get(VECTORS) or VECTORS
+    # It may be removed: nothing outside of the knowledge base may be meant.
+    if not isinstance(name, str) or not re.fullmatch(rf"{VECTORS}(-\w+)?", name):
+        raise MetricELError(Errors.E133.format(path=path / MANIFEST, found=f"no valid `{VECTORS}`"))
+    return path / name
 
 
 def _write_vectors_into(vectors: RowVectors | None, folder: Path) -> str | None:
-    """RETURNS (str | None): The name of a new folder inside, with the vectors; None without any."""
+    """RETURNS (str | None): The name of a folder inside, with the vectors; None without any. Vectors of other names or by another encoder get another one."""
     if vectors is None:
         return None
-    name = f"{VECTORS}-{uuid4().hex[:12]}"
+    digest = hashlib.sha256(f"{vectors.fingerprint} {vectors.factory} ".encode())
+    digest.update(vectors.names.tobytes())
+    name = f"{VECTORS}-{digest.hexdigest()[:12]}"
     write_vectors(vectors, folder / name)
     return name
 

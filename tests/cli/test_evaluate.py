@@ -7,6 +7,8 @@ import spacy
 import srsly
 from spacy.tokens import DocBin
 
+from spacy_metric_el.kb import FaissKnowledgeBase
+
 from ..util import LINKER
 
 KEYS = {
@@ -97,7 +99,7 @@ def test_evaluate_with_a_knowledge_base_that_counted_mentions(run, evaluate, fil
     metrics, _ = evaluate(files.listener, files.dev, "--kb", kb)
     assert metrics["seen_name"]["n"] == 3
     assert metrics["seen_entity"]["n"] == 4
-    assert (kb / "vectors").is_dir()
+    assert FaissKnowledgeBase.from_disk(kb).vectors is not None
 
 
 def test_evaluate_reads_both_kinds_of_corpus_alike(run, evaluate, files, tmp_path):

@@ -423,10 +423,6 @@ accumulate_gradient = 1
 @batchers = "spacy_metric_el.ClusterBatcher.v1"
 size = 4
 
-[training.before_update]
-@callbacks = "spacy_metric_el.refresh_mining_index.v1"
-every = 2
-
 [initialize]
 
 [initialize.components]

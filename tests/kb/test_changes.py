@@ -10,7 +10,6 @@ from spacy_metric_el.kb.changes import carry_vectors, combine
 from spacy_metric_el.kb.entity import Entity
 from spacy_metric_el.kb.index.row_vectors import make_row_vectors
 from spacy_metric_el.kb.knowledge_base import FaissKnowledgeBase
-from spacy_metric_el.kb.ranking import ENTITY_ROW, NAME_ROW
 
 from .vocabulary import (
     COUNTS,
@@ -85,8 +84,7 @@ def test_nothing_is_lost_or_gained_by_a_copy():
     copy = combine([kb], meta={"source": "a copy"})
     assert_equal(copy, kb)
     assert copy.meta == {"source": "a copy"}
-    assert (copy.vectors.kinds == kb.vectors.kinds).all()
-    assert (copy.vectors.refs == kb.vectors.refs).all()
+    np.testing.assert_array_equal(copy.vectors.names, kb.vectors.names)
     everything = np.arange(kb.vectors.n_rows)
     np.testing.assert_array_equal(copy.vectors.decode(everything), kb.vectors.decode(everything))
 
@@ -99,25 +97,22 @@ def test_concepts_of_a_corpus_stay_what_they_are():
 
 
 def rows_by_text(kb):
-    """{(kind, what it stands for): vector}"""
-    records, vectors = kb.records, kb.vectors
-    names = records.names["name"].to_pylist()
-    found = vectors.decode(np.arange(vectors.n_rows))
-    return {
-        (int(kind), names[ref] if kind == NAME_ROW else records.concept_id(ref)): vector.tolist()
-        for kind, ref, vector in zip(vectors.kinds, vectors.refs, found, strict=True)
-    }
+    """{name: vector}"""
+    texts = kb.records.name_texts()
+    found = kb.vectors.decode(np.arange(kb.vectors.n_rows)).tolist()
+    return {texts[name]: vector for name, vector in zip(kb.vectors.names, found, strict=True)}
 
 
 def test_vectors_go_along_with_what_is_written_as_before():
     kb = make_kb()
     before = rows_by_text(kb)
-    # The last entity with a row, C5, gets another name; a name of C2 is written otherwise.
-    changed = [Entity("C9", "grippe", ["Flu"]), Entity("C5", "Flu", ["influenza"])]
+    # C5 gets another name, and a name of C1 is written otherwise; one of C4 is gone.
+    changed = [Entity("C0", "grippe", ["Flu", "COLD"]), Entity("C5", "Flu", ["influenza"])]
     made = combine([kb], [changed], without=["C4"])
     after = rows_by_text(made)
     assert after == {key: before[key] for key in after}
-    assert set(before) - set(after) == {(NAME_ROW, "Mitral insufficiency"), (ENTITY_ROW, "C5")}
+    assert set(before) - set(after) == {"Mitral insufficiency", "Cold"}
+    assert set(made.records.name_texts()) - set(after) == {"grippe", "influenza", "COLD"}
 
 
 def test_vectors_of_another_encoder_stay_behind():
@@ -129,8 +124,18 @@ def test_vectors_of_another_encoder_stay_behind():
     assert made.vectors.n_rows == first.vectors.n_rows
     second.vectors = some_vectors(second.records, fingerprint="one")
     merged = rows_by_text(combine([first, second]))
-    # One entity: its two rows are the first and the last one.
     assert merged == {**rows_by_text(second), **rows_by_text(first)}
+    assert (np.diff(combine([first, second]).vectors.names) > 0).all()
+
+
+def test_of_two_vectors_of_a_name_the_first_one_is_kept():
+    first, second = make_kb(vectors=False), build([Entity("C9", "Flu", ["ardour"])])
+    first.vectors = some_vectors(first.records, fingerprint="one")
+    second.vectors = some_vectors(second.records, fingerprint="one", seed=1)
+    ours, theirs = rows_by_text(first), rows_by_text(second)
+    assert ours["Flu"] != theirs["Flu"]
+    assert rows_by_text(combine([first, second])) == {**theirs, **ours}
+    assert rows_by_text(combine([second, first])) == {**ours, **theirs}
 
 
 def test_without_vectors_there_are_none():
@@ -141,9 +146,7 @@ def test_without_vectors_there_are_none():
 
 def test_rows_that_are_missing_stay_missing():
     kb = make_kb(vectors=False)
-    kb.vectors = make_row_vectors(
-        np.eye(2, WIDTH, dtype=np.float32), np.asarray([NAME_ROW] * 2), np.asarray([1, 3]), "one"
-    )
+    kb.vectors = make_row_vectors(np.eye(2, WIDTH, dtype=np.float32), np.asarray([1, 3]), "one")
     assert rows_by_text(combine([kb])) == rows_by_text(kb)
     assert len(ENTITIES) + 1 == len(kb)
 

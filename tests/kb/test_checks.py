@@ -1,6 +1,5 @@
 """A knowledge base that does not hold together is found out."""
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -26,10 +25,8 @@ def with_entities(kb, name, values):
     return FaissKnowledgeBase(Records(changed(kb.records.entities, name, values), kb.records.names))
 
 
-def with_vectors(kb, **columns):
-    old = kb.vectors
-    parts = {"kinds": old.kinds, "refs": old.refs, **columns}
-    return FaissKnowledgeBase(kb.records, RowVectors(old.index, fingerprint="x", **parts))
+def with_rows_of(kb, names):
+    return FaissKnowledgeBase(kb.records, RowVectors(kb.vectors.index, names, "x"))
 
 
 def reverse(table, name):
@@ -53,11 +50,9 @@ DAMAGES = {
         kb, "entities", [[0] * len(x) for x in kb.records.names["entities"].to_pylist()]
     ),
     "lookup of concept ids": lambda kb: with_entities(kb, "id_record", [0] * len(kb)),
-    "stands for what is not there": lambda kb: with_vectors(kb, refs=kb.vectors.refs + 1),
-    "two rows stand for the same": lambda kb: with_vectors(kb, refs=kb.vectors.refs * 0),
-    "unknown kind": lambda kb: with_vectors(
-        kb, kinds=np.where(np.arange(kb.vectors.n_rows) == 0, 7, kb.vectors.kinds)
-    ),
+    "stands for what is not there": lambda kb: with_rows_of(kb, kb.vectors.names + 1),
+    "two rows stand for the same": lambda kb: with_rows_of(kb, kb.vectors.names * 0),
+    "not in the order of names": lambda kb: with_rows_of(kb, kb.vectors.names[::-1]),
 }
 
 

@@ -2,7 +2,6 @@ import os
 import pickle
 from collections import Counter
 
-import numpy as np
 import pytest
 import srsly
 from hypothesis import given
@@ -10,9 +9,10 @@ from hypothesis import strategies as st
 
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb import Entity, FaissKnowledgeBase, count_mentions
+from spacy_metric_el.kb import knowledge_base as knowledge_base_module
 from spacy_metric_el.kb.index.faiss_index import INDEX_FILE
-from spacy_metric_el.kb.index.row_vectors import make_row_vectors
-from spacy_metric_el.kb.ranking import ENTITY_ROW
+from spacy_metric_el.kb.index.row_vectors import make_row_vectors, read_vectors
+from spacy_metric_el.kb.knowledge_base import OPENINGS
 from spacy_metric_el.kb.records import ENTITIES_FILE, NAMES_FILE
 from spacy_metric_el.kb.storage import MANIFEST, write_manifest
 from spacy_metric_el.text import normalise_name
@@ -58,6 +58,16 @@ def pickle_from_disk_trip(kb, folder):
 
 def bytes_from_disk_trip(kb, folder):
     return bytes_trip(disk_trip(kb, folder), folder)
+
+
+def found_in(kb):
+    """RETURNS (list): Similarities and rows that are nearest to some queries."""
+    return [values.tolist() for values in kb.require_vectors().search(QUERIES, 5)]
+
+
+def vectors_in(folder):
+    """RETURNS (Path): The folder of vectors that the manifest names."""
+    return folder / srsly.read_json(folder / MANIFEST)["vectors"]
 
 
 def files_in(folder):
@@ -122,69 +132,24 @@ def test_count_mentions(mentions):
     assert count_mentions(mentions) == dict(Counter(pairs))
 
 
-# Candidates
+# Vectors
 
 
-def naive_candidates(kb, query, prior_weight, top_k):
-    vectors = kb.vectors.index.reconstruct_n(0, kb.vectors.n_rows)
-    names = kb.records.name_texts()
-    best = dict.fromkeys(kb, 0.0)
-    for row, (kind, ref) in enumerate(zip(kb.vectors.kinds, kb.vectors.refs, strict=True)):
-        similarity = max(float(query @ vectors[row]), 0.0)
-        bearers = kb.lookup(names[ref]) if kind == 0 else [(list(kb)[ref], 1.0)]
-        for cid, prior in bearers:
-            best[cid] = max(best[cid], similarity * prior**prior_weight)
-    return sorted(best.items(), key=lambda item: (-item[1], item[0]))[:top_k]
+def test_vectors_that_are_missing_are_asked_for(kb):
+    assert kb.require_vectors() is kb.vectors
+    assert code_of(make_kb(vectors=False).require_vectors) == "E136"
 
 
-@pytest.mark.parametrize("prior_weight", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("top_k", [1, 3, 5])
-def test_candidates_equal_a_loop_over_all_rows(kb, prior_weight, top_k):
-    found = kb.candidates(QUERIES, top_k=top_k, prior_weight=prior_weight)
-    assert len(found) == len(QUERIES)
-    for query, candidates in zip(QUERIES, found, strict=True):
-        expected = naive_candidates(kb, query, prior_weight, top_k)
-        assert [cid for cid, _ in candidates] == [cid for cid, _ in expected]
-        assert [s for _, s in candidates] == pytest.approx([s for _, s in expected], abs=1e-6)
-        assert {type(score) for _, score in candidates} == {float}
-
-
-def test_only_the_nearest_rows_are_looked_at(kb):
-    wide, narrow = (kb.candidates(QUERIES, top_k=1, search_rows=k) for k in (64, 1))
-    assert wide == narrow
-    assert all(len(found) <= 2 for found in kb.candidates(QUERIES, top_k=2, search_rows=1))
-    assert any(len(found) == 5 for found in kb.candidates(QUERIES, top_k=9, search_rows=1))
-
-
-def test_equal_scores_go_by_concept_id(kb):
-    same = np.repeat(unit_vectors(1), 5, axis=0)
-    for order in ([0, 1, 2, 3, 4], [4, 2, 0, 3, 1]):
-        kinds = np.full(5, ENTITY_ROW)
-        kb.vectors = make_row_vectors(same, kinds, np.asarray(order), "encoder")
-        ids = [cid for cid, _ in kb.candidates(same[:1], top_k=4)[0]]
-        assert ids == ["C1", "C2", "C3", "C4"]
-
-
-def test_no_queries_no_candidates(kb):
-    assert kb.candidates(np.zeros((0, 4), dtype="float32"), top_k=3) == []
-
-
-def test_queries_of_another_width(kb):
-    assert code_of(kb.candidates, unit_vectors(2, width=6), top_k=3) == "E137"
-
-
-def test_searches_without_vectors():
-    kb = make_kb(vectors=False)
-    assert code_of(kb.candidates, QUERIES, top_k=3) == "E136"
-    assert code_of(kb.search_rows, QUERIES, 3) == "E136"
-    assert code_of(kb.row_targets) == "E136"
-
-
-def test_new_vectors_take_effect_after_a_search(kb):
-    kb.candidates(QUERIES, top_k=5)
-    first = kb.records.entity_index("C4")
-    kb.vectors = make_row_vectors(QUERIES[:1], np.asarray([ENTITY_ROW]), np.asarray([first]), "new")
-    assert kb.candidates(QUERIES[:1], top_k=5) == [[("C4", pytest.approx(1.0))]]
+def test_other_vectors_beside_the_same_records(saved):
+    kb = FaissKnowledgeBase.from_disk(saved)
+    other = some_vectors(kb.records, "another encoder", seed=9)
+    found = kb.with_vectors(other)
+    assert (found.records, found.vectors, found.meta) == (kb.records, other, kb.meta)
+    assert kb.vectors.fingerprint == "encoder"
+    # Its folder holds other vectors.
+    assert found.path is None
+    assert kb.with_vectors(kb.vectors) is kb
+    assert kb.with_vectors(None).vectors is None
 
 
 # Folders and bytes
@@ -203,7 +168,7 @@ def test_round_trips(tmp_path, trip, vectors):
     for name in ("cold", "MI", "flu", "nothing"):
         assert found.lookup(name) == kb.lookup(name)
     if vectors:
-        assert found.candidates(QUERIES, top_k=5) == kb.candidates(QUERIES, top_k=5)
+        assert found_in(found) == found_in(kb)
         assert found.vectors.fingerprint == "encoder"
     else:
         assert found.vectors is None
@@ -215,7 +180,7 @@ def test_bytes_leave_no_folder_behind(kb, tmp_path, monkeypatch):
     found = FaissKnowledgeBase.from_bytes(kb.to_bytes())
     assert not os.listdir(tmp_path)
     assert found.path is None
-    assert found.candidates(QUERIES, top_k=5) == kb.candidates(QUERIES, top_k=5)
+    assert found_in(found) == found_in(kb)
     assert code_of(FaissKnowledgeBase.from_bytes, srsly.msgpack_dumps({})) == "E132"
     assert not os.listdir(tmp_path)
 
@@ -232,34 +197,37 @@ def test_other_vectors_than_the_saved_ones_are_pickled_with_them(saved, change):
     if change == "fingerprint":
         kb.vectors = some_vectors(kb.records, "another encoder", seed=9)
     elif change == "rows":
-        kinds, refs = kb.vectors.kinds[:3], kb.vectors.refs[:3]
-        kb.vectors = make_row_vectors(unit_vectors(3), kinds, refs, "encoder")
+        kb.vectors = make_row_vectors(unit_vectors(3), kb.vectors.names[:3], "encoder")
     else:
         kb.vectors = None
     found = pickle.loads(pickle.dumps(kb))
     assert (found.vectors is None) == (change == "gone")
     if change != "gone":
-        assert found.candidates(QUERIES, top_k=5) == kb.candidates(QUERIES, top_k=5)
+        assert found_in(found) == found_in(kb)
 
 
 def test_a_folder_that_is_gone_is_pickled_as_a_whole(saved):
     kb = FaissKnowledgeBase.from_disk(saved)
     saved.rename(saved.with_name("moved"))
     found = pickle.loads(pickle.dumps(kb))
-    assert found.candidates(QUERIES, top_k=5) == kb.candidates(QUERIES, top_k=5)
+    assert found_in(found) == found_in(kb)
 
 
 def test_its_own_folder_gets_the_vectors_only(saved):
     kb = FaissKnowledgeBase.from_disk(saved)
-    before = files_in(saved)
+    before, old = files_in(saved), vectors_in(saved)
     kb.vectors = some_vectors(kb.records, "another encoder", seed=9)
     kb.meta["source"] = "changed"
     kb.to_disk(saved)
-    changed = {name for name, content in files_in(saved).items() if before[name] != content}
-    assert changed == {f"vectors/{MANIFEST}", "vectors/index.faiss"}
+    after, new = files_in(saved), vectors_in(saved)
+    assert not old.exists()
+    changed = {name for name, content in after.items() if before.get(name) != content}
+    assert changed == {MANIFEST, *(f"{new.name}/{name}" for name in files_in(new))}
+    assert before.keys() - after.keys() == {n for n in before if n.startswith(old.name)}
     found = FaissKnowledgeBase.from_disk(saved)
     assert found.vectors.fingerprint == "another encoder"
-    assert found.candidates(QUERIES, top_k=5) == kb.candidates(QUERIES, top_k=5)
+    assert found.meta == {"source": "by hand"}
+    assert found_in(found) == found_in(kb)
 
 
 def test_its_own_folder_without_vectors_stays_as_it_is(tmp_path):
@@ -267,6 +235,116 @@ def test_its_own_folder_without_vectors_stays_as_it_is(tmp_path):
     before = files_in(tmp_path)
     FaissKnowledgeBase.from_disk(tmp_path / "kb").to_disk(str(tmp_path / "kb"))
     assert files_in(tmp_path) == before
+
+
+def test_vectors_that_are_stored_take_the_place_of_the_old_ones(saved):
+    kb, other = FaissKnowledgeBase.from_disk(saved), FaissKnowledgeBase.from_disk(saved)
+    before, expected = found_in(other), some_vectors(kb.records, "another encoder", seed=9)
+    kb.store_vectors(expected)
+    assert kb.vectors is expected
+    assert len(pickle.dumps(kb)) < 300
+    assert [path.name for path in saved.glob("vectors*")] == [vectors_in(saved).name]
+    # What is open stays what it is.
+    assert found_in(other) == before
+    assert found_in(FaissKnowledgeBase.from_disk(saved)) == found_in(kb)
+    FaissKnowledgeBase.verify(saved)
+
+
+def test_vectors_are_stored_twice(saved):
+    before = files_in(saved)
+    kb = FaissKnowledgeBase.from_disk(saved)
+    kb.store_vectors(some_vectors(kb.records))
+    assert files_in(saved) == before
+
+
+def test_vectors_without_a_folder_are_not_stored(kb):
+    with pytest.raises(FileNotFoundError):
+        kb.store_vectors(kb.vectors)
+
+
+@pytest.mark.parametrize("change", ["replaced", "gone"])
+def test_a_folder_that_holds_another_vocabulary_gets_no_vectors_of_this_one(saved, change):
+    kb = FaissKnowledgeBase.from_disk(saved)
+    if change == "replaced":
+        FaissKnowledgeBase.from_entities([*ENTITIES, Entity("D1", "one", [])]).to_disk(saved)
+    else:
+        saved.rename(saved.with_name("moved"))
+    before = files_in(saved.parent)
+    with pytest.raises(FileNotFoundError, match="another"):
+        kb.store_vectors(some_vectors(kb.records, "another encoder"))
+    assert files_in(saved.parent) == before
+    # A worker gets what is open here, and its own folder can be written again.
+    assert list(pickle.loads(pickle.dumps(kb))) == list(kb)
+    kb.to_disk(saved)
+    assert list(FaissKnowledgeBase.from_disk(saved)) == list(kb)
+
+
+def test_a_folder_of_version_0_1_opens_and_takes_new_vectors(saved):
+    expected = found_in(FaissKnowledgeBase.from_disk(saved))
+    manifest = srsly.read_json(saved / MANIFEST)
+    (saved / manifest.pop("vectors")).rename(saved / "vectors")
+    srsly.write_json(saved / MANIFEST, manifest)
+    FaissKnowledgeBase.verify(saved)
+    kb = FaissKnowledgeBase.from_disk(saved)
+    assert found_in(kb) == expected
+    kb.store_vectors(some_vectors(kb.records, "another encoder"))
+    assert not (saved / "vectors").exists()
+    assert FaissKnowledgeBase.from_disk(saved).vectors.fingerprint == "another encoder"
+
+
+@pytest.mark.parametrize(
+    "place", ["..", "/", "vectors-/..", "vectors/x", "names.arrow", 7, ["vectors"]]
+)
+def test_vectors_lie_nowhere_else(saved, place):
+    manifest = srsly.read_json(saved / MANIFEST)
+    srsly.write_json(saved / MANIFEST, {**manifest, "vectors": place})
+    assert code_of(FaissKnowledgeBase.from_disk, saved) == "E133"
+    assert code_of(FaissKnowledgeBase.verify, saved) == "E133"
+
+
+# Readers beside a writer
+
+
+@pytest.mark.parametrize("times", [1, 3, OPENINGS])
+def test_a_folder_that_is_replaced_while_it_opens_is_opened_again(saved, monkeypatch, times):
+    writer, seeds = FaissKnowledgeBase.from_disk(saved), iter(range(1, times + 1))
+
+    def read_late(folder):
+        for seed in seeds:
+            writer.store_vectors(some_vectors(writer.records, f"encoder {seed}", seed=seed))
+            break
+        return read_vectors(folder)
+
+    monkeypatch.setattr(knowledge_base_module, "read_vectors", read_late)
+    found = FaissKnowledgeBase.from_disk(saved)
+    assert found.vectors.fingerprint == f"encoder {times}"
+    assert found_in(found) == found_in(writer)
+
+
+def test_files_that_go_while_they_are_read_are_looked_for_again(saved, monkeypatch):
+    writer, late = FaissKnowledgeBase.from_disk(saved), [True]
+
+    def read_late(folder):
+        if late:
+            late.clear()
+            writer.store_vectors(some_vectors(writer.records, "another encoder"))
+            raise FileNotFoundError(folder)
+        return read_vectors(folder)
+
+    monkeypatch.setattr(knowledge_base_module, "read_vectors", read_late)
+    assert FaissKnowledgeBase.from_disk(saved).vectors.fingerprint == "another encoder"
+
+
+def test_damage_is_told_at_once(saved, monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        knowledge_base_module,
+        "read_vectors",
+        lambda folder: opened.append(folder) or read_vectors(folder),
+    )
+    os.truncate(vectors_in(saved) / INDEX_FILE, 10)
+    assert code_of(FaissKnowledgeBase.from_disk, saved) == "E134"
+    assert opened == [vectors_in(saved)]
 
 
 def test_another_knowledge_base_is_replaced(saved):
@@ -288,8 +366,9 @@ def test_an_empty_folder_is_filled(kb, tmp_path):
     assert list(FaissKnowledgeBase.from_disk(tmp_path / "kb")) == list(kb)
 
 
-def test_the_same_knowledge_base_makes_the_same_bytes(kb):
-    assert make_kb().to_bytes() == kb.to_bytes()
+@pytest.mark.parametrize("vectors", [True, False])
+def test_the_same_knowledge_base_makes_the_same_bytes(vectors):
+    assert make_kb(vectors).to_bytes() == make_kb(vectors).to_bytes()
 
 
 # Damage
@@ -314,9 +393,10 @@ def test_a_manifest_that_lacks_something(saved, key):
     assert code_of(FaissKnowledgeBase.from_disk, saved) == "E133"
 
 
-@pytest.mark.parametrize("name", [ENTITIES_FILE, NAMES_FILE, f"vectors/{INDEX_FILE}"])
+@pytest.mark.parametrize("name", [ENTITIES_FILE, NAMES_FILE, INDEX_FILE])
 def test_files_cut_short(saved, name):
-    os.truncate(saved / name, (saved / name).stat().st_size // 2)
+    path = vectors_in(saved) / name if name == INDEX_FILE else saved / name
+    os.truncate(path, path.stat().st_size // 2)
     assert code_of(FaissKnowledgeBase.from_disk, saved) == "E134"
 
 
@@ -330,17 +410,18 @@ def test_tables_that_are_none(saved, name):
     assert code_of(FaissKnowledgeBase.from_disk, saved) == "E135"
 
 
-@pytest.mark.parametrize("name", [ENTITIES_FILE, NAMES_FILE, f"vectors/{INDEX_FILE}"])
+@pytest.mark.parametrize("name", [ENTITIES_FILE, NAMES_FILE, INDEX_FILE])
 def test_verify_finds_a_flipped_byte(saved, name):
     FaissKnowledgeBase.verify(saved)
-    content = bytearray((saved / name).read_bytes())
+    path = vectors_in(saved) / name if name == INDEX_FILE else saved / name
+    content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
-    (saved / name).write_bytes(content)
+    path.write_bytes(content)
     assert code_of(FaissKnowledgeBase.verify, saved) == "E134"
 
 
 def test_the_vectors_alone_are_no_knowledge_base(saved):
-    assert code_of(FaissKnowledgeBase.from_disk, saved / "vectors") == "E133"
+    assert code_of(FaissKnowledgeBase.from_disk, vectors_in(saved)) == "E133"
 
 
 def test_names_are_stored_in_their_normal_form(kb):

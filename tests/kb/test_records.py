@@ -11,15 +11,15 @@ from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb import records as records_module
 from spacy_metric_el.kb.building import tables as building_module
 from spacy_metric_el.kb.entity import Entity
+from spacy_metric_el.kb.knowledge_base import FaissKnowledgeBase
 from spacy_metric_el.kb.records import (
     ENTITIES_FILE,
     NAMES_FILE,
     Records,
     open_records,
-    stable_hash,
     write_records,
 )
-from spacy_metric_el.text import normalise_name
+from spacy_metric_el.text import normalise_name, stable_hash
 
 from ..util import make_records
 from .vocabulary import COUNTS, ENTITIES, entities_of, mention_counts, vocabularies
@@ -96,11 +96,15 @@ def test_links_and_priors_equal_naive_counting(vocabulary, counts):
     expected = naive_links(vocabulary, counts)
     assert links_of(records) == expected
     preferred = {(normalise_name(e.canonical_name), e.concept_id) for e in entities_of(vocabulary)}
-    weights = {link: n + (1.0 if link in preferred else 0.5) for link, n in expected.items()}
-    log_priors, is_preferred = iter(records.log_priors(smoothing=0.5)), records.name_is_preferred
+    own = naive_links(vocabulary, {})
+    weights = {
+        link: n + (0.0 if link not in own else 1.0 if link in preferred else 0.5)
+        for link, n in expected.items()
+    }
+    kb, is_preferred = FaissKnowledgeBase(records), records.name_is_preferred
     for place, (key, cid) in enumerate(links_of(records)):
         total = sum(weight for (other, _), weight in weights.items() if other == key)
-        assert np.exp(next(log_priors)) == pytest.approx(weights[key, cid] / total)
+        assert dict(kb.lookup(key))[cid] == pytest.approx(weights[key, cid] / total)
         assert is_preferred[place] == ((key, cid) in preferred)
 
 
@@ -120,6 +124,22 @@ def test_names_of_entities_are_the_inverse_of_entities_of_names(vocabulary, coun
     }
     assert found == expected
     assert len(names) == len(expected)
+
+
+@given(vocabularies, mention_counts, st.data())
+def test_bearers_of_names_equal_a_loop(vocabulary, counts, data):
+    records = make_records(entities_of(vocabulary), counts)
+    names = np.asarray(
+        data.draw(st.lists(st.integers(0, records.n_names - 1), max_size=6)), dtype=np.int64
+    )
+    owners, entities = records.bearers_of(names)
+    offsets = records.name_offsets
+    expected = [
+        (place, int(entity))
+        for place, name in enumerate(names)
+        for entity in records.name_entities[offsets[name] : offsets[name + 1]]
+    ]
+    assert list(zip(owners.tolist(), entities.tolist(), strict=True)) == expected
 
 
 @given(vocabularies, mention_counts)
@@ -231,7 +251,6 @@ def test_mapped_tables_equal_those_in_memory(tmp_path):
     for array in arrays:
         assert getattr(mapped, array).tolist() == getattr(records, array).tolist()
         assert getattr(mapped, array).dtype == getattr(records, array).dtype
-    assert mapped.log_priors().tolist() == records.log_priors().tolist()
     assert mapped.entity_index("C3") == records.entity_index("C3") == 2
 
 

@@ -1,6 +1,6 @@
 """Row vectors: what one encoder made of a vocabulary. They belong to that encoder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -243,7 +243,7 @@ def read_vectors(folder: Path) -> RowVectors | None:
 
     folder (Path): As `write_vectors` makes it.
     RETURNS (RowVectors | None): None if the folder holds no vectors, or those of version 0.1
-        with rows of entities, which are made anew.
+        with rows of entities, or in another order than that of names: they are made anew.
     RAISES (MetricELError): E133 to E135 for files that are cut short or do not fit.
     """
     if not (folder / MANIFEST).is_file():
@@ -255,13 +255,13 @@ def read_vectors(folder: Path) -> RowVectors | None:
         _apply(manifest["search"], index)
         # np.load leaves a file open that it opened itself and cannot read.
         with (folder / ROWS_FILE).open("rb") as file, np.load(file, allow_pickle=False) as rows:
-            if "kinds" in rows and rows["kinds"].any():
-                return None
-            names = rows["names"] if "names" in rows else rows["refs"]
+            names = rows["names"] if "names" in rows else _names_of_version_0_1(rows)
             start = manifest.get("fitted_from")
             fit = NgramFit(start, rows["ngram_weights"]) if start else None
     except (RuntimeError, MemoryError, ValueError, KeyError, TypeError, OSError, BadZipFile) as err:
         raise MetricELError(Errors.E135.format(path=folder, reason=err)) from err
+    if names is None:
+        return None
     if len(names) != index.ntotal:
         reason = f"{index.ntotal} vectors of {len(names)} names"
         raise MetricELError(Errors.E135.format(path=folder, reason=reason))
@@ -274,6 +274,12 @@ def read_vectors(folder: Path) -> RowVectors | None:
         raise MetricELError(Errors.E135.format(path=folder, reason=reason))
     fingerprint, factory = manifest["fingerprint"], manifest["factory"]
     return RowVectors(index, names, fingerprint, n_empty, factory, postings, fit)
+
+
+def _names_of_version_0_1(rows: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """RETURNS (np.ndarray | None): (n_rows,) int32, the name of each row; None if a row is of an entity, or they do not rise."""
+    names = rows["refs"]
+    return None if rows["kinds"].any() or (np.diff(names) <= 0).any() else names
 
 
 def _apply(search: dict[str, Any], index: faiss.Index) -> None:

@@ -163,6 +163,19 @@ def test_refining_is_what_finds_them(quantised):
     assert recall(coarse, expected) < recall(search_index(index, vectors[::10], 10)[1], expected)
 
 
+def test_rows_behind_the_near_ones_are_added_to_them(quantised):
+    vectors, index = quantised
+    before = search_settings(index)
+    near, more = (search_index(index, vectors[::10], k, near=5) for k in (5, 10))
+    np.testing.assert_array_equal(more[1][:, :5], near[1])
+    assert (more[1] >= 0).all()
+    # As many rows are compared again as for the near ones, not twice as many.
+    all_near = search_index(index, vectors[::10], 10)
+    expected = brute_force(vectors, vectors[::10], 10)[1]
+    assert recall(more[1], expected) <= recall(all_near[1], expected)
+    assert search_settings(index) == before
+
+
 def test_training_on_a_sample_is_deterministic():
     vectors = unit_vectors(70_000, 2)
     plan = IndexPlan("PQ1x4fs")
