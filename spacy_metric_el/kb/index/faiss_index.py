@@ -230,19 +230,32 @@ def search_index(
     index (faiss.Index): As `build_index` makes it.
     queries (np.ndarray): (n, width) float32.
     k (int): Rows for each query.
-    near (int | None): The rows that are re-compared, where the index refines, are as many
-        as for so many rows asked for, or k where that is more; k if None.
-    RETURNS (tuple[np.ndarray, np.ndarray]): Inner products, (n, k) float32, best
-        first, and rows, (n, k) int64; -1 where fewer than k rows were found.
+    near (int | None): The first so many rows are what would be found if no more were asked
+        for: an index that refines re-compares as many rows as for these, or k where that is
+        more. k if None.
+    RETURNS (tuple[np.ndarray, np.ndarray]): Inner products, (n, k) float32, and rows,
+        (n, k) int64; -1 where fewer than k rows were found. The near ones, best first, and
+        then the others, best first.
     """
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     k = min(k, max(index.ntotal, 1))
     if near is None or near >= k or not isinstance(index, faiss.IndexRefine):
         return index.search(queries, k)
-    # FAISS re-compares k * k_factor rows.
-    k_factor = max(index.k_factor * near / k, 1.0)
-    settings: Any = {"k_factor": k_factor}
-    return index.search(queries, k, params=faiss.IndexRefineSearchParameters(**settings))
+    compared = int(index.k_factor * near)
+    if k <= compared:
+        # FAISS re-compares k * k_factor rows.
+        settings: Any = {"k_factor": compared / k}
+        return index.search(queries, k, params=faiss.IndexRefineSearchParameters(**settings))
+    _, rows = index.base_index.search(queries, k)
+    products = np.full(rows.shape, -np.inf, dtype=np.float32)
+    for i, query in enumerate(queries):
+        n = int((rows[i] >= 0).sum())
+        products[i, :n] = index.refine_index.reconstruct_batch(rows[i, :n]) @ query
+        order = np.argsort(-products[i, :compared], kind="stable")[:near]
+        behind = np.setdiff1d(np.arange(k), order, assume_unique=True)
+        order = np.append(order, behind[np.argsort(-products[i, behind], kind="stable")])
+        rows[i], products[i] = rows[i, order], products[i, order]
+    return products, rows
 
 
 def write_index(index: faiss.Index, folder: Path) -> None:

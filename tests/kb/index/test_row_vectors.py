@@ -153,7 +153,7 @@ def test_texts_say_nothing_where_there_are_no_postings(vectors):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_how_many_rows_are_compared_goes_by_the_near_ones(with_postings, monkeypatch):
+def test_how_many_rows_are_compared_goes_by_those_that_are_asked_for(with_postings, monkeypatch):
     asked = []
 
     def gather(postings, texts, limit):
@@ -165,7 +165,7 @@ def test_how_many_rows_are_compared_goes_by_the_near_ones(with_postings, monkeyp
     queries = unit_vectors(1, width=10)
     for k, near in ((3, None), (3, 1), (2, 5), (4, 3)):
         with_postings.search(queries, k, texts=["lung"], near=near)
-    assert asked == [6, 3, 4, 6]
+    assert asked == [6, 6, 4, 8]
 
 
 def test_postings_of_other_rows_are_refused(with_postings, tmp_path):
