@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from spacy_metric_el.kb.entity import Entity
 from spacy_metric_el.kb.index.row_vectors import RowVectors, make_row_vectors
 from spacy_metric_el.kb.knowledge_base import FaissKnowledgeBase
-from spacy_metric_el.kb.ranking import ENTITY_ROW, NAME_ROW
 
 ENTITIES = [
     Entity("C2", "Cold temperature", ["cold"], ["T070"], None),
@@ -24,11 +23,9 @@ def unit_vectors(n, width=WIDTH, seed=0):
 
 
 def some_vectors(records, fingerprint="encoder", seed=0) -> RowVectors:
-    """A row a name, and rows for the first and the last entity."""
-    n = records.n_names
-    kinds = np.asarray([NAME_ROW] * n + [ENTITY_ROW] * 2)
-    refs = np.concatenate((np.arange(n), [0, records.n_entities - 1]))
-    return make_row_vectors(unit_vectors(n + 2, seed=seed), kinds, refs, fingerprint)
+    """A row a name."""
+    names = np.arange(records.n_names)
+    return make_row_vectors(unit_vectors(len(names), seed=seed), names, fingerprint)
 
 
 def make_kb(vectors=True) -> FaissKnowledgeBase:
