@@ -157,7 +157,10 @@ def test_a_training_mention_is_judged_as_one_of_a_new_document(fits):
         linker.set_kb(counted_kb(others))
         linker.fit_ranker(nlp, lambda others=others: others)
         ents = left_out.reference.ents
-        spans, labels = [SpanRef(0, ent.start, ent.end) for ent in ents], [ent.label_ for ent in ents]
+        spans, labels = (
+            [SpanRef(0, ent.start, ent.end) for ent in ents],
+            [ent.label_ for ent in ents],
+        )
         encoded = encode_mentions(linker.encoder, [left_out.predicted], spans, labels)
         new = retrieve(linker.kb.records, linker.vectors, encoded, linker.settings)
         cosines = channel_cosines(linker.vectors, encoded, new)
