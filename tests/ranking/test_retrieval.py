@@ -9,6 +9,7 @@ import spacy
 from spacy_metric_el.encoding.mentions import encode_mentions
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb import Entity
+from spacy_metric_el.kb.index import faiss_index, row_vectors
 from spacy_metric_el.kb.index.row_vectors import RowVectors, make_row_vectors
 from spacy_metric_el.mentions import Candidate, SpanRef
 from spacy_metric_el.ranking import retrieval as search_module
@@ -68,7 +69,7 @@ def find(linker, encoded, **kwargs):
 # --- rows ---
 
 
-@pytest.mark.parametrize("near", [0, 2, 4])
+@pytest.mark.parametrize("near", [1, 2, 4])
 def test_rows_are_those_of_the_index_and_of_the_very_texts(linker, near):
     encoded = encode(linker, [FEVER, SBMA])
     records, vectors = linker.kb.records, linker.vectors
@@ -282,9 +283,18 @@ def test_many_candidates_come_of_one_search_and_stand_behind(searches, name_cont
     assert min(len(run) for run in many) > RANKED_CANDIDATES
 
 
+@pytest.mark.parametrize("kind", ["exact", "refined", "postings"])
 @pytest.mark.parametrize("name_context", [True, False])
-def test_more_rows_change_no_evidence(name_context):
+def test_more_rows_change_no_evidence(monkeypatch, name_context, kind):
+    # Where an index compares few rows closely, more are compared for more that are asked for.
+    monkeypatch.setattr(faiss_index, "EXACT_ROWS", 2 if kind != "exact" else 10_000)
+    monkeypatch.setattr(faiss_index, "SURFACE_ROWS", 2 if kind == "postings" else 10_000)
+    monkeypatch.setattr(row_vectors, "COMPARED", 1)
     linker, docs, spans = many_colds(name_context)
+    vectors = linker.vectors
+    assert (vectors.postings is not None) == (kind == "postings" and not name_context)
+    if kind == "refined":
+        vectors.index.k_factor = 1.0
     encoded = encode_mentions(linker.encoder, docs, spans, [""] * len(spans))
     few, many = (find(linker, encoded, top_k=top_k) for top_k in (5, 100))
     assert few.is_near.all()

@@ -103,12 +103,11 @@ class RowVectors:
             of the surface channel alone (`n_empty`), postings, if there are any, say which
             rows a text is compared with: rows that share no n-gram of 3 to 5 characters
             are not found. Many times faster among many rows.
-        near (int | None): The first so many rows are what would be found if no more were
-            asked for: an index that compares some rows more closely than others goes by
-            it. k if None.
+        near (int | None): 1 or more. The first so many rows are what would be found if no more were
+            asked for, whatever further rows an index has compared for these. k if None.
         RETURNS (tuple[np.ndarray, np.ndarray]): Inner products, (n, k) float32, best
-            first, and rows, (n, k) int64; -1 where fewer than k rows were found. k is
-            the number of rows where more were asked for.
+            first, the near ones before the others, and rows, (n, k) int64; -1 where fewer
+            than k rows were found. k is the number of rows where more were asked for.
         RAISES (MetricELError): E137 for queries of another width, E142 for fewer or more
             texts than queries.
         """
@@ -119,13 +118,28 @@ class RowVectors:
         k = min(k, max(self.n_rows, 1))
         near = k if near is None else min(near, k)
         queries = queries[:, self.n_empty :]
+        if self.postings is None:
+            texts = None
+        found = self._find(queries, k, texts, near)
+        if k <= near * self._compared_per_row(texts):
+            return found
+        return _put_first(self._find(queries, near, texts, near), found)
+
+    def _find(
+        self, queries: np.ndarray, k: int, texts: Sequence[str] | None, near: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         if texts is None or self.postings is None:
             return search_index(self.index, queries, k, near=near)
-        compared = max(COMPARED * near, k)
         with stage("lists of n-grams"):
-            offsets, sharing = gather_rows(self.postings, texts, compared)
+            offsets, sharing = gather_rows(self.postings, texts, max(COMPARED * near, k))
         with stage("comparing of rows"):
             return self._compare_sharing(queries, offsets, sharing, k)
+
+    def _compared_per_row(self, texts: Sequence[str] | None) -> float:
+        """RETURNS (float): How many rows are compared closely, per row asked for; all if infinite."""
+        if texts is not None:
+            return COMPARED
+        return self.index.k_factor if isinstance(self.index, faiss.IndexRefine) else np.inf
 
     def _compare_sharing(
         self, queries: np.ndarray, offsets: np.ndarray, sharing: np.ndarray, k: int
@@ -160,6 +174,19 @@ class RowVectors:
             part = slice(start, start + DECODED)
             out[part, self.n_empty :] = self.index.reconstruct_batch(rows[part])
         return out
+
+
+def _put_first(
+    first: tuple[np.ndarray, np.ndarray], deeper: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """RETURNS (tuple[np.ndarray, np.ndarray]): The rows of one search, and behind them those that a deeper one found beside them, with their inner products; as many as the deeper one has."""
+    is_known = [np.isin(rows, known) for rows, known in zip(deeper[1], first[1], strict=True)]
+    others = np.where(np.reshape(is_known, deeper[1].shape), -1, deeper[1])
+    rows = np.column_stack((first[1], others))
+    order = np.argsort(rows < 0, axis=1, kind="stable")[:, : deeper[1].shape[1]]
+    joined = np.column_stack((first[0], deeper[0])), rows
+    similarities, rows = (np.take_along_axis(values, order, axis=1) for values in joined)
+    return np.where(rows < 0, -np.inf, similarities).astype(np.float32), rows
 
 
 def make_row_vectors(
