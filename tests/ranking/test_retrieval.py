@@ -145,6 +145,22 @@ def test_channels_are_compared_one_by_one(linker, monkeypatch, decoded):
             )
 
 
+def test_no_mentions_and_no_names(linker):
+    found = find(linker, encode(linker, []))
+    assert found.offsets.tolist() == [0]
+    assert len(found.entities) == 0
+    assert channel_cosines(linker.vectors, encode(linker, []), found).shape == (0, 2)
+    assert linker.search_names([]) == []
+
+
+def test_names_are_searched_as_mentions_without_a_document(linker):
+    found = linker.search_names(["FEVER", "heart attacks"], top_k=3)
+    assert [run[0].concept_id for run in found] == ["C08", "C01"]
+    assert found[0][0].score == 1.0
+    assert [len(run) for run in found] == [3, 3]
+    assert linker.search_names(["heart attacks"], top_k=3) == found[1:]
+
+
 # --- links without a ranker ---
 
 

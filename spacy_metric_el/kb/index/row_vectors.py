@@ -103,8 +103,8 @@ class RowVectors:
             of the surface channel alone (`n_empty`), postings, if there are any, say which
             rows a text is compared with: rows that share no n-gram of 3 to 5 characters
             are not found. Many times faster among many rows.
-        near (int | None): 1 or more. The first so many rows are what would be found if no more were
-            asked for, whatever further rows an index has compared for these. k if None.
+        near (int | None): 1 or more; k if None. The first so many rows are what would be
+            found if no more were asked for, whatever an index compares to find more.
         RETURNS (tuple[np.ndarray, np.ndarray]): Inner products, (n, k) float32, best
             first, the near ones before the others, and rows, (n, k) int64; -1 where fewer
             than k rows were found. k is the number of rows where more were asked for.
