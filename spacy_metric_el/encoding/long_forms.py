@@ -43,7 +43,7 @@ def long_form(span: Span, abbreviations: dict[str, str]) -> str:
     RETURNS (str): Its text; "HDL levels" becomes "high-density lipoprotein levels".
     """
     text = span.text
-    if not abbreviations:
+    if not abbreviations or not text:
         return text
     if text in abbreviations:
         return abbreviations[text]

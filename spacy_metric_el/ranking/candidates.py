@@ -228,16 +228,12 @@ def _exact_first(
     similarities (np.ndarray): (h,) float32, of the hits.
     RETURNS (np.ndarray): (m,) float32.
     """
-    queries = hits.queries[owners]
-    n_queries = int(hits.queries.max(initial=-1)) + 1
-    best_exact = np.full(n_queries, np.inf, dtype=np.float32)
-    is_exact = hits.is_exact[owners]
-    lowered = np.full(n_queries, -np.inf, dtype=np.float32)
-    np.maximum.at(lowered, queries[is_exact], base[is_exact])
-    best_exact[np.isfinite(lowered)] = lowered[np.isfinite(lowered)]
-    rivals = ~is_exact & (similarities[owners] >= NEAR_EQUAL)
-    below = np.nextafter(best_exact[queries], np.float32(0))
-    return np.where(rivals, np.minimum(base, below), base).astype(np.float32)
+    queries, is_exact = hits.queries[owners], hits.is_exact[owners]
+    best = np.full(int(hits.queries.max(initial=-1)) + 1, -np.inf, dtype=np.float32)
+    np.maximum.at(best, queries[is_exact], base[is_exact])
+    just_below = np.where(np.isfinite(best), np.nextafter(best, np.float32(0)), np.inf)
+    is_rival = ~is_exact & (similarities[owners] >= NEAR_EQUAL)
+    return np.where(is_rival, np.minimum(base, just_below[queries]), base).astype(np.float32)
 
 
 def _exact_names(hits: Hits, is_of_form: np.ndarray, n_mentions: int) -> np.ndarray:

@@ -17,7 +17,7 @@ def document_evidence(
 ) -> np.ndarray:
     """Let the mentions of a document lend each other their evidence.
 
-    Mentions of the same text are one voice, or a frequent text would confirm itself.
+    Mentions of the same text count once, or a frequent text would confirm itself.
     Sorting is all it takes: p log p time for p pairs, whatever the length of a document.
 
     documents (np.ndarray): (p,) int, the document of each pair of mention and candidate.
@@ -33,21 +33,22 @@ def document_evidence(
         return out
     order = np.lexsort((-probabilities, groups, entities, documents))
     keys = np.stack((documents, entities, groups))[:, order]
-    starts_voice = np.ones(len(order), dtype=bool)
-    starts_voice[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
-    starts_topic = np.ones(len(order), dtype=bool)
-    starts_topic[1:] = (keys[:2, 1:] != keys[:2, :-1]).any(axis=0)
-    # A voice is a text that has the entity as a candidate, a topic an entity of a document.
-    voice_of_pair = np.cumsum(starts_voice) - 1
-    loudness = probabilities[order][starts_voice].astype(np.float64)
-    topic_of_voice = (np.cumsum(starts_topic) - 1)[starts_voice]
-    offsets = np.append(np.flatnonzero(starts_topic[starts_voice]), len(loudness))
-    loudest = segment_max(loudness, offsets, 0.0)[topic_of_voice]
-    is_loudest = loudness == loudest
-    is_alone = segment_sum(is_loudest.astype(np.float64), offsets)[topic_of_voice] == 1
-    second = segment_max(np.where(is_loudest, 0.0, loudness), offsets, 0.0)[topic_of_voice]
-    others_max = np.where(is_loudest & is_alone, second, loudest)
-    others_sum = segment_sum(loudness, offsets)[topic_of_voice] - loudness
-    out[order, 0] = others_max[voice_of_pair]
-    out[order, 1] = np.log1p(np.maximum(others_sum, 0.0))[voice_of_pair]
+    # Sorted, the most probable pair of a text comes first, and counts for the text.
+    first_of_text = np.ones(len(order), dtype=bool)
+    first_of_text[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
+    first_of_entity = np.ones(len(order), dtype=bool)
+    first_of_entity[1:] = (keys[:2, 1:] != keys[:2, :-1]).any(axis=0)
+    text_of_pair = np.cumsum(first_of_text) - 1
+    probable = probabilities[order][first_of_text].astype(np.float64)
+    # The texts of a document that have the same entity as a candidate are a run.
+    run_of_text = (np.cumsum(first_of_entity) - 1)[first_of_text]
+    offsets = np.append(np.flatnonzero(first_of_entity[first_of_text]), len(probable))
+    largest = segment_max(probable, offsets, 0.0)[run_of_text]
+    is_largest = probable == largest
+    is_alone = segment_sum(is_largest.astype(np.float64), offsets)[run_of_text] == 1
+    second = segment_max(np.where(is_largest, 0.0, probable), offsets, 0.0)[run_of_text]
+    others_max = np.where(is_largest & is_alone, second, largest)
+    others_sum = segment_sum(probable, offsets)[run_of_text] - probable
+    out[order, 0] = others_max[text_of_pair]
+    out[order, 1] = np.log1p(np.maximum(others_sum, 0.0))[text_of_pair]
     return out

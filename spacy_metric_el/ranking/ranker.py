@@ -123,7 +123,7 @@ class CandidateRanker:
         candidates (CandidateTable): The p pairs.
         channels (np.ndarray): (p, 2) float32, cosines of the two channels.
         mentions (MentionTable): The mentions, all of a document together.
-        top_k (int): CandidateTable to keep.
+        top_k (int): Candidates to keep of each mention.
         RETURNS (tuple[CandidateTable, np.ndarray]): The candidates, best first, and the
             probability of each, (p,) float32; those of a mention sum to at most 1, and
             those that were not judged (see `JUDGED`) stand behind with 0.

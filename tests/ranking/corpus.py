@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spacy_metric_el.kb.ranking import ENTITY_ROW, NAME_ROW
+from spacy_metric_el.mentions import MentionTable
 from spacy_metric_el.ranking.candidates import Hits, OwnUsage, collect_candidates
 from spacy_metric_el.ranking.counts import count_pairs
-from spacy_metric_el.ranking.features import MentionTexts
 from spacy_metric_el.ranking.labels import learn_labels
 from spacy_metric_el.ranking.prototypes import Prototypes, own_mentions
-from spacy_metric_el.ranking.ranker import MentionTable, Own
+from spacy_metric_el.ranking.ranker import Own
+from spacy_metric_el.text import normalise_name
 
 from ..util import make_records
 
@@ -36,21 +36,28 @@ def records_of(entities, mentions):
 
 
 def table_of(mentions):
-    texts = MentionTexts(
-        [m.text for m in mentions],
-        [m.long or m.text for m in mentions],
-        [m.label for m in mentions],
-    )
     contexts = np.zeros((len(mentions), WIDTH), dtype=np.float32)
     for row, mention in zip(contexts, mentions, strict=True):
         row[: len(mention.context)] = mention.context
         row /= np.linalg.norm(row)
-    documents = np.asarray([m.document for m in mentions], dtype=np.int64)
-    return MentionTable(documents, texts, contexts)
+    return MentionTable(
+        np.asarray([m.document for m in mentions], dtype=np.int64),
+        [m.text for m in mentions],
+        [m.long or m.text for m in mentions],
+        [m.label for m in mentions],
+        contexts,
+    )
+
+
+def make_hits(found):
+    """RETURNS (Hits): From a tuple for each hit, in the order of the fields."""
+    columns = zip(*found, strict=True) if found else [()] * len(Hits._fields)
+    dtypes = np.int64, np.int64, np.int64, np.int64, np.float32, bool, bool, bool, bool
+    return Hits(*(np.asarray(c, dtype=dtype) for c, dtype in zip(columns, dtypes, strict=True)))
 
 
 def hits_of(mentions, records):
-    """Find the names that share a word, by each form; and the entity that a context points at."""
+    """Find the names that share a word, by each form."""
     found = []
     keys = records.names["key"].to_pylist()
     n_queries = 0
@@ -58,22 +65,16 @@ def hits_of(mentions, records):
         long = mention.long or mention.text
         forms = [(long, long == mention.text, True)]
         forms += [(mention.text, True, False)] * (long != mention.text)
-        for text, is_written, is_long in forms:
+        for text, *flags in forms:
             words = set(text.lower().split())
             for name, key in enumerate(keys):
                 shared = words & set(key.split())
                 if shared:
                     similarity = len(shared) / len(words | set(key.split()))
-                    flags = similarity, is_written, is_long
-                    found.append((i, n_queries, name, NAME_ROW, name, *flags))
-            for entity in range(records.n_entities):
-                if records.concept_id(entity) == f"C{np.argmax(mention.context) + 1}":
-                    row = records.n_names + entity
-                    found.append((i, n_queries, row, ENTITY_ROW, entity, 0.4, is_written, is_long))
+                    is_exact = key == normalise_name(text)
+                    found.append((i, n_queries, name, name, similarity, *flags, is_exact, True))
             n_queries += 1
-    columns = zip(*found, strict=True) if found else [()] * len(Hits._fields)
-    dtypes = np.int64, np.int64, np.int64, np.uint8, np.int64, np.float32, bool, bool
-    return Hits(*(np.asarray(c, dtype=dtype) for c, dtype in zip(columns, dtypes, strict=True)))
+    return make_hits(found)
 
 
 def candidates_of(mentions, records, own=None, limit=20):
@@ -109,7 +110,7 @@ def learn(mentions, records):
         count_pairs(table.documents, entities, n),
     )
     own = own_mentions(table.documents, table.documents, clusters, table.context, len(names))
-    labels = learn_labels(entities, table.texts.labels, n)
+    labels = learn_labels(entities, table.labels, n)
     return Prototypes(sums, sizes, owners), labels, Own(usage, own)
 
 

@@ -25,12 +25,12 @@ def test_evidence_equals_a_loop(some_pairs):
     found = evidence(some_pairs)
     assert found.shape == (len(some_pairs), len(DOCUMENT_FEATURES))
     for row, (document, group, entity, _) in zip(found, some_pairs, strict=True):
-        voices = {}
+        texts = {}
         for other_document, other_group, other_entity, p in some_pairs:
             if (other_document, other_entity) == (document, entity) and other_group != group:
-                voices[other_group] = max(voices.get(other_group, 0.0), p)
-        assert row[MAX] == max(voices.values(), default=0.0)
-        assert row[SUM] == pytest.approx(math.log1p(sum(voices.values())), rel=1e-6)
+                texts[other_group] = max(texts.get(other_group, 0.0), p)
+        assert row[MAX] == max(texts.values(), default=0.0)
+        assert row[SUM] == pytest.approx(math.log1p(sum(texts.values())), rel=1e-6)
 
 
 def test_a_frequent_text_does_not_confirm_itself():

@@ -8,10 +8,10 @@ from spacy_metric_el.ranking.prototypes import (
     PROTOTYPE_FEATURES,
     Prototypes,
     compare_prototypes,
+    cover_with_clusters,
     make_prototypes,
     own_mentions,
 )
-from spacy_metric_el.training.clusters import cover_with_clusters
 
 from ..kb.vocabulary import unit_vectors
 
@@ -21,6 +21,7 @@ NEAREST, MEAN, HAS = (
 )
 ENTITIES = [2, 3, 7]
 radii = st.sampled_from([0.0, 0.9, 1.2, 2.0])
+wide_radii = st.sampled_from([0.0, 0.5, 1.5, 2.5, 4.5, 99.0])
 
 
 @st.composite
@@ -31,6 +32,40 @@ def corpora(draw, min_size=0):
     documents = draw(st.lists(st.integers(0, 2), min_size=n, max_size=n))
     vectors = unit_vectors(n, seed=draw(st.integers(0, 99)))
     return vectors, np.asarray(entities, np.int64), np.asarray(documents, np.int64)
+
+
+def naive_cover(vectors, radius, max_clusters):
+    def gap(x, y):
+        # Rounded as the norms of rows are: of two mentions, both are as near to their mean.
+        return float(np.linalg.norm((x - y)[None], axis=1)[0])
+
+    labels, anchors = [None] * len(vectors), []
+    while None in labels and len(anchors) < max_clusters:
+        left = [i for i, label in enumerate(labels) if label is None]
+        mean = vectors[left].mean(axis=0)
+        anchors.append(min(left, key=lambda i: gap(vectors[i], mean)))
+        for i in left:
+            if gap(vectors[i], vectors[anchors[-1]]) <= radius:
+                labels[i] = len(anchors) - 1
+    for i, label in enumerate(labels):
+        if label is None:
+            gaps = [gap(vectors[i], vectors[anchor]) for anchor in anchors]
+            labels[i] = gaps.index(min(gaps))
+    return labels
+
+
+@given(st.integers(1, 15), wide_radii, st.integers(1, 5), st.integers(0, 99))
+def test_a_cover_equals_a_loop(n, radius, max_clusters, seed):
+    vectors = np.random.default_rng(seed).normal(size=(n, 3)).astype(np.float32)
+    labels = cover_with_clusters(vectors, radius, max_clusters)
+    assert labels.tolist() == naive_cover(vectors, radius, max_clusters)
+
+
+def test_the_most_central_mentions_are_covered_first():
+    vectors = np.asarray([[9.0], [0.0], [0.2], [0.1], [9.1], [-4.0]], dtype=np.float32)
+    assert cover_with_clusters(vectors, 1.0, 9).tolist() == [1, 0, 0, 0, 1, 2]
+    assert cover_with_clusters(vectors, 1.0, 2).tolist() == [1, 0, 0, 0, 1, 0]
+    assert cover_with_clusters(vectors[:0], 1.0, 2).tolist() == []
 
 
 @given(corpora(), radii, st.integers(1, 3))

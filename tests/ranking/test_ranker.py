@@ -14,7 +14,7 @@ from spacy_metric_el.ranking.ranker import (
     EVIDENCE,
     LEAST_SHARE,
     CandidateRanker,
-    _worth_judging,
+    _is_worth_judging,
 )
 
 from .corpus import WIDTH, Mention, candidates_of, is_right, learn, records_of, table_of
@@ -42,7 +42,7 @@ def directions():
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def told_by_context(seed, n_each=4, first=0):
+def by_context(seed, n_each=4, first=0):
     """Documents of one mention: only the context tells which of two concepts is meant."""
     rng = np.random.default_rng(seed)
     concepts = list(zip(ENTITIES, directions(), strict=True)) * n_each
@@ -52,7 +52,7 @@ def told_by_context(seed, n_each=4, first=0):
     ]
 
 
-def told_by_document(seed, n_each=4, first=0):
+def by_document(seed, n_each=4, first=0):
     """Documents of two mentions: the other one tells, the contexts are noise."""
     rng = np.random.default_rng(seed)
     return [
@@ -91,13 +91,13 @@ def surprises(ranker, mentions):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit(told_by_context(seed=0))
+    return fit(by_context(seed=0))
 
 
-@pytest.mark.parametrize("told", [told_by_context, told_by_document])
-def test_shared_names_are_told_apart_in_new_documents(told):
-    ranker, loss = fit(told(seed=0))
-    asked = told(seed=1, n_each=3)
+@pytest.mark.parametrize("make_mentions", [by_context, by_document])
+def test_shared_names_are_distinguished_in_new_documents(make_mentions):
+    ranker, loss = fit(make_mentions(seed=0))
+    asked = make_mentions(seed=1, n_each=3)
     unfitted = CandidateRanker(ranker.records, ranker.prototypes, ranker.labels, SETTINGS)
     before = surprises(unfitted, asked).mean()
     assert loss < 0.5 * before
@@ -110,17 +110,17 @@ def test_shared_names_are_told_apart_in_new_documents(told):
 
 
 def test_without_the_other_mention_the_document_does_not_tell():
-    ranker, _ = fit(told_by_document(seed=0))
-    asked = told_by_document(seed=1)
+    ranker, _ = fit(by_document(seed=0))
+    asked = by_document(seed=1)
     alone = [m._replace(document=i) for i, m in enumerate(asked)]
     is_shared = np.asarray([m.text.startswith("shared") for m in asked])
-    told, not_told = (surprises(ranker, mentions)[is_shared] for mentions in (asked, alone))
-    assert not_told.mean() > 2 * told.mean()
+    together, apart = (surprises(ranker, mentions)[is_shared] for mentions in (asked, alone))
+    assert apart.mean() > 2 * together.mean()
 
 
-def test_documents_are_told_apart_wherever_their_mentions_stand():
-    ranker, _ = fit(told_by_document(seed=0))
-    asked = told_by_document(seed=1, n_each=1)
+def test_documents_are_kept_apart_wherever_their_mentions_stand():
+    ranker, _ = fit(by_document(seed=0))
+    asked = by_document(seed=1, n_each=1)
     order = np.random.default_rng(0).permutation(len(asked))
     shuffled = rank(ranker, [asked[i] for i in order])
     expected = rank(ranker, asked)
@@ -130,7 +130,7 @@ def test_documents_are_told_apart_wherever_their_mentions_stand():
 
 def test_probabilities_are_sorted_and_sum_to_at_most_one(fitted):
     ranker, _ = fitted
-    asked = [*told_by_context(seed=2), *told_by_document(seed=2, first=1000)]
+    asked = [*by_context(seed=2), *by_document(seed=2, first=1000)]
     everything = rank(ranker, asked)
     assert max(len(found) for found in everything) == N + N
     for found in everything:
@@ -143,7 +143,7 @@ def test_probabilities_are_sorted_and_sum_to_at_most_one(fitted):
 
 
 def test_a_mention_of_nothing_known_teaches_none_of_them():
-    known = told_by_context(seed=0)
+    known = by_context(seed=0)
     unknown = [Mention(5000 + i, "noise", "elsewhere", "", (1, 0)) for i in range(40)]
     mentions = [*known, *unknown]
     records = records_of([*ENTITIES, NOISE], known)
@@ -157,14 +157,14 @@ def test_a_mention_of_nothing_known_teaches_none_of_them():
     right = is_right(mentions, candidates, records)
     ranker = CandidateRanker(records, prototypes, labels, SETTINGS)
     ranker.fit(candidates, channels, table, right, own)
-    found = rank(ranker, [Mention(0, "noise", "", "", (0, 1)), *told_by_context(1, 1, first=1)])
+    found = rank(ranker, [Mention(0, "noise", "", "", (0, 1)), *by_context(1, 1, first=1)])
     assert [cid for cid, _ in found[0]] == ["noise"]
     assert sum(p for _, p in found[0]) < 0.2
     assert np.mean([sum(p for _, p in run) for run in found[1:]]) > 0.8
 
 
 def test_fitting_is_the_same_for_the_same_seed():
-    mentions = told_by_context(seed=0, n_each=2)
+    mentions = by_context(seed=0, n_each=2)
     states = [
         srsly.msgpack_dumps(fit(mentions, SETTINGS._replace(epochs=2, seed=seed))[0].to_dict())
         for seed in (0, 0, 1)
@@ -176,8 +176,7 @@ def test_fitting_is_the_same_for_the_same_seed():
 def labelled():
     """Mentions with labels, which the ranker has then learned as well."""
     return [
-        m._replace(label="Disease" if m.concept_id < "b" else "Symptom")
-        for m in told_by_context(seed=0)
+        m._replace(label="Disease" if m.concept_id < "b" else "Symptom") for m in by_context(seed=0)
     ]
 
 
@@ -188,7 +187,7 @@ def test_a_saved_ranker_gives_the_same_probabilities(goes_through_bytes):
     if goes_through_bytes:
         state = srsly.msgpack_loads(srsly.msgpack_dumps(state))
     loaded = CandidateRanker.from_dict(state, ranker.records)
-    asked = [m._replace(label="Symptom") for m in told_by_context(seed=1)]
+    asked = [m._replace(label="Symptom") for m in by_context(seed=1)]
     assert rank(loaded, asked) == rank(ranker, asked)
     assert loaded.settings == ranker.settings
     assert state["features"] == EVIDENCE
@@ -226,7 +225,7 @@ def test_a_ranker_fits_a_vocabulary_that_was_built_anew():
     assert owners.tolist() == sorted(owners.tolist())
     assert len(owners) == sum(len(sizes) for _, sizes, _ in expected.values())
     assert known["alpha1"][2] == "Disease"
-    asked = [m for m in told_by_context(seed=1) if m.concept_id not in gone]
+    asked = [m for m in by_context(seed=1) if m.concept_id not in gone]
     for found, before in zip(rank(loaded, asked), rank(ranker, asked), strict=True):
         assert len(found) == 2
         assert dict(found) == pytest.approx(dict(before), abs=1e-6)
@@ -237,7 +236,7 @@ def test_nothing_to_rank(fitted):
     assert rank(ranker, []) == []
     nowhere = Mention(0, "word", "", "", (0, 1))
     assert rank(ranker, [nowhere, nowhere]) == [[], []]
-    known = told_by_context(seed=1)[0]._replace(document=1)
+    known = by_context(seed=1)[0]._replace(document=1)
     found = rank(ranker, [nowhere, known, nowhere])
     assert [len(run) for run in found] == [0, 2, 0]
     assert dict(found[1]) == pytest.approx(dict(rank(ranker, [known])[0]), abs=1e-6)
@@ -256,7 +255,7 @@ def test_a_ranker_without_prototypes_can_be_saved_and_used(fitted):
     ranker = untaught(records)
     state = srsly.msgpack_loads(srsly.msgpack_dumps(ranker.to_dict()))
     loaded = CandidateRanker.from_dict(state, records)
-    asked = told_by_context(seed=1)
+    asked = by_context(seed=1)
     found = rank(loaded, asked)
     assert found == rank(ranker, asked)
     # With weights that start at zero, two candidates and none of them are alike.
@@ -264,7 +263,7 @@ def test_a_ranker_without_prototypes_can_be_saved_and_used(fitted):
 
 
 def test_fitting_to_nothing_changes_nothing(fitted):
-    mentions = told_by_context(seed=0, n_each=1)
+    mentions = by_context(seed=0, n_each=1)
     records = fitted[0].records
     _, _, own = learn(mentions, records)
     for judged in ([], [Mention(0, "word", "", "", (0, 1))]):
@@ -284,7 +283,7 @@ def test_the_second_scorer_sees_what_the_first_does_and_more():
 def test_candidates_that_are_late_and_much_less_similar_are_not_judged(fitted, monkeypatch):
     ranker, _ = fitted
     monkeypatch.setattr(ranker_module, "JUDGED", 1)
-    mentions = told_by_context(seed=1, n_each=1)
+    mentions = by_context(seed=1, n_each=1)
     candidates, channels = candidates_of(mentions, ranker.records)
     last = candidates.offsets[1:] - 1
     similarities = candidates.similarities.copy()
@@ -308,7 +307,7 @@ def test_candidates_that_are_late_and_much_less_similar_are_not_judged(fitted, m
 
 def test_first_and_near_candidates_are_judged(fitted, monkeypatch):
     ranker, _ = fitted
-    candidates, _ = candidates_of(told_by_context(seed=1, n_each=1), ranker.records)
+    candidates, _ = candidates_of(by_context(seed=1, n_each=1), ranker.records)
     assert (np.diff(candidates.offsets) == 2).all()
     similarities = candidates.similarities.copy()
     starts, lasts = candidates.offsets[:-1], candidates.offsets[1:] - 1
@@ -316,14 +315,35 @@ def test_first_and_near_candidates_are_judged(fitted, monkeypatch):
     similarities[lasts[0]] *= np.float32(0.999)
     candidates = candidates._replace(similarities=similarities)
     monkeypatch.setattr(ranker_module, "JUDGED", 1)
-    assert _worth_judging(candidates).tolist() == [0, *range(2, len(similarities))]
+    assert np.flatnonzero(~_is_worth_judging(candidates)).tolist() == [1]
     monkeypatch.setattr(ranker_module, "JUDGED", 2)
-    assert len(_worth_judging(candidates)) == len(similarities)
+    assert _is_worth_judging(candidates).all()
+
+
+def test_of_many_near_candidates_the_first_are_judged_and_others_never(fitted, monkeypatch):
+    ranker, _ = fitted
+    mentions = by_context(seed=1, n_each=1)[:1]
+    candidates, channels = candidates_of(mentions, ranker.records)
+    pairs = np.asarray([0, 1, 1, 1, 1])
+    candidates = candidates.take(pairs, np.asarray([0, 5]))
+    candidates = candidates._replace(
+        entities=np.arange(5, dtype=np.int32), is_near=np.asarray([1, 1, 1, 1, 0], dtype=bool)
+    )
+    assert _is_worth_judging(candidates).tolist() == [True, True, True, True, False]
+    monkeypatch.setattr(ranker_module, "RANKED_CANDIDATES", 3)
+    assert _is_worth_judging(candidates).tolist() == [True, True, True, False, False]
+    table = table_of(mentions)
+    found, p = ranker.rank(candidates, channels[pairs], table, top_k=9)
+    assert found.entities[3:].tolist() == [3, 4]
+    assert p[3:].tolist() == [0, 0]
+    few, q = ranker.rank(candidates.take(np.arange(3)), channels[pairs[:3]], table, top_k=9)
+    assert few.entities.tolist() == found.entities[:3].tolist()
+    assert q.tolist() == p[:3].tolist()
 
 
 def test_what_is_not_judged_stays_in_order(fitted, monkeypatch):
     ranker, _ = fitted
-    mentions = told_by_context(seed=1, n_each=1)[:1]
+    mentions = by_context(seed=1, n_each=1)[:1]
     candidates, channels = candidates_of(mentions, ranker.records)
     # The same pair three times more, by entities whose numbers fall.
     pairs = np.asarray([0, 1, 1, 1, 1])

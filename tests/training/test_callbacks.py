@@ -9,85 +9,52 @@ from spacy.training.loop import train
 from thinc.api import Config
 
 from spacy_metric_el.errors import MetricELError
-from spacy_metric_el.training.callbacks import FitRanker, RefreshMiningIndex
+from spacy_metric_el.training.callbacks import FitRanker
 
 from ..util import CURATED, LINKER, VOCABULARY, make_doc, make_kb, make_nlp, write_pubtator
 
 
 class FakePipeline:
-    """Counts refreshes of the pipes asked for; a real one takes seconds to build."""
+    """Counts fits of the pipes asked for; a real one takes seconds to build."""
 
     def __init__(self):
-        self.refreshed = []
         self.fitted = []
 
     def get_pipe(self, name):
         self.asked = name
         return self
 
-    def refresh_mining_index(self):
-        self.refreshed.append(self.asked)
-
     def fit_ranker(self, nlp):
-        # Names of the mining index are embedded before, with the same weights.
-        self.fitted.append((self.asked, nlp, len(self.refreshed)))
+        self.fitted.append((self.asked, nlp))
 
 
-@pytest.mark.parametrize(("every", "steps"), [(1, [1, 2, 3, 4, 5, 6]), (3, [3, 6]), (7, [])])
-def test_the_index_is_refreshed_every_so_many_steps(every, steps):
-    found = []
-    callback = RefreshMiningIndex(every, "linker")
-    for step in range(7):
-        nlp = FakePipeline()
-        callback(nlp, {"step": step, "epoch": 0})
-        found += [(step, name) for name in nlp.refreshed]
-    assert found == [(step, "linker") for step in steps]
-
-
-@pytest.mark.parametrize("callback", [RefreshMiningIndex, FitRanker])
 @pytest.mark.parametrize("every", [0, -5])
-def test_bad_settings(every, callback):
+def test_bad_settings(every):
     with pytest.raises(MetricELError) as error:
-        callback(every)
+        FitRanker(every)
     assert error.value.code == "E232"
 
 
-def test_the_registry_has_the_callback():
-    block = {"@callbacks": "spacy_metric_el.refresh_mining_index.v1", "every": 2}
-    callback = registry.resolve({"before_update": block})["before_update"]
-    callback = pickle.loads(pickle.dumps(callback))
-    nlp = FakePipeline()
-    callback(nlp, {"step": 2, "epoch": 1})
-    assert nlp.refreshed == ["metric_entity_linker"]
-
-
-# --- the ranker ---
-
-
-@pytest.mark.parametrize("refresh", [True, False])
 @pytest.mark.parametrize(("every", "steps"), [(1, [1, 2, 3, 4, 5, 6]), (3, [3, 6]), (7, [])])
-def test_the_ranker_is_fitted_every_so_many_steps(every, steps, refresh):
+def test_the_ranker_is_fitted_every_so_many_steps(every, steps):
     found = []
-    callback = FitRanker(every, "linker", refresh_mining_index=refresh)
+    callback = FitRanker(every, "linker")
     for step in range(7):
         nlp = FakePipeline()
         callback(nlp, {"step": step, "epoch": 0})
-        assert nlp.refreshed == ["linker"] * (refresh and len(nlp.fitted))
-        found += [(step, *fit) for fit in nlp.fitted]
-        assert all(given is nlp for _, given, _ in nlp.fitted)
-    assert [(step, name, n) for step, name, _, n in found] == [
-        (step, "linker", int(refresh)) for step in steps
-    ]
+        found += [(step, name) for name, _ in nlp.fitted]
+        assert all(given is nlp for _, given in nlp.fitted)
+    assert found == [(step, "linker") for step in steps]
 
 
-def test_the_registry_has_the_callback_that_fits():
+def test_the_registry_has_the_callback():
     block = {"@callbacks": "spacy_metric_el.fit_ranker.v1", "every": 2}
     callback = registry.resolve({"before_update": block})["before_update"]
     callback = pickle.loads(pickle.dumps(callback))
     nlp = FakePipeline()
     for step in (1, 2):
         callback(nlp, {"step": step, "epoch": 1})
-    assert nlp.fitted == [("metric_entity_linker", nlp, 1)]
+    assert nlp.fitted == [("metric_entity_linker", nlp)]
 
 
 TRAINING = """
@@ -135,7 +102,7 @@ def test_training_ends_with_a_ranker(tmp_path, kind, bert):
     out = io.StringIO()
     train(init_nlp(config), tmp_path / "out", stdout=out, stderr=io.StringIO())
     rows = [line.split() for line in out.getvalue().splitlines() if line.strip()[:1].isdigit()]
-    # At step 0 there is no ranker; from step 2 on it tells all namesakes apart.
+    # At step 0 there is no ranker; from step 2 on it keeps all namesakes apart.
     before, *after = [(int(row[1]), float(row[-1])) for row in rows]
     assert before[0] == 0
     assert before[1] < 1.0

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from spacy_metric_el.training.clusters import (
     LearnedRadius,
-    cover_with_clusters,
     membership,
     prototypes,
     radius_clusters,
@@ -88,40 +87,6 @@ def test_every_mention_can_be_the_anchor():
     batch = np.zeros((3, 2), dtype=np.float32), np.zeros(3, dtype=np.int64)
     assert {int(form(batch, 1.0, seed).anchors[0]) for seed in range(30)} == {0, 1, 2}
     assert form(batch, 1.0, 4).anchors.tolist() == form(batch, 1.0, 4).anchors.tolist()
-
-
-def naive_cover(vectors, radius, max_clusters):
-    def gap(x, y):
-        # Rounded as the norms of rows are: of two mentions, both are as near to their mean.
-        return float(np.linalg.norm((x - y)[None], axis=1)[0])
-
-    labels, anchors = [None] * len(vectors), []
-    while None in labels and len(anchors) < max_clusters:
-        left = [i for i, label in enumerate(labels) if label is None]
-        mean = vectors[left].mean(axis=0)
-        anchors.append(min(left, key=lambda i: gap(vectors[i], mean)))
-        for i in left:
-            if gap(vectors[i], vectors[anchors[-1]]) <= radius:
-                labels[i] = len(anchors) - 1
-    for i, label in enumerate(labels):
-        if label is None:
-            gaps = [gap(vectors[i], vectors[anchor]) for anchor in anchors]
-            labels[i] = gaps.index(min(gaps))
-    return labels
-
-
-@given(st.integers(1, 15), radii, st.integers(1, 5), st.integers(0, 99))
-def test_a_cover_equals_a_loop(n, radius, max_clusters, seed):
-    vectors = np.random.default_rng(seed).normal(size=(n, 3)).astype(np.float32)
-    labels = cover_with_clusters(vectors, radius, max_clusters)
-    assert labels.tolist() == naive_cover(vectors, radius, max_clusters)
-
-
-def test_the_most_central_mentions_are_covered_first():
-    vectors = np.asarray([[9.0], [0.0], [0.2], [0.1], [9.1], [-4.0]], dtype=np.float32)
-    assert cover_with_clusters(vectors, 1.0, 9).tolist() == [1, 0, 0, 0, 1, 2]
-    assert cover_with_clusters(vectors, 1.0, 2).tolist() == [1, 0, 0, 0, 1, 0]
-    assert cover_with_clusters(vectors[:0], 1.0, 2).tolist() == []
 
 
 @given(mentions_of_entities(), radii)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import spacy
 
+from spacy_metric_el.encoding.mentions import encode_mentions
 from spacy_metric_el.errors import MetricELError
+from spacy_metric_el.mentions import SpanRef
 from spacy_metric_el.ranking.features import FEATURES
 from spacy_metric_el.ranking.ranker import CandidateRanker
-from spacy_metric_el.ranking.retrieval import channel_cosines, encode_mentions, find_candidates
+from spacy_metric_el.ranking.retrieval import channel_cosines, retrieve
 from spacy_metric_el.training import fit_ranker as fit_ranker_module
 
 from ..namesakes import (
@@ -150,19 +152,20 @@ def test_a_training_mention_is_judged_as_one_of_a_new_document(fits):
     seen = ranker.features(found, channels, table, own)
     for i, left_out in enumerate(examples):
         mine = np.flatnonzero(table.documents == i)
-        judged = rows_of(linker, found, seen, mine, table.texts.written)
+        judged = rows_of(linker, found, seen, mine, table.written)
         others = [eg for eg in examples if eg is not left_out]
         linker.set_kb(counted_kb(others))
         linker.fit_ranker(nlp, lambda others=others: others)
         ents = left_out.reference.ents
-        spans, labels = [(0, ent.start, ent.end) for ent in ents], [ent.label_ for ent in ents]
-        encoded = encode_mentions(linker, [left_out.predicted], spans, labels)
-        new = find_candidates(
-            linker.kb, encoded, search_rows=100, limit=32, prior_weight=linker.cfg["prior_weight"]
+        spans, labels = (
+            [SpanRef(0, ent.start, ent.end) for ent in ents],
+            [ent.label_ for ent in ents],
         )
-        cosines = channel_cosines(linker.kb, encoded, new, linker.context_width)
+        encoded = encode_mentions(linker.encoder, [left_out.predicted], spans, labels)
+        new = retrieve(linker.kb.records, linker.vectors, encoded, linker.settings)
+        cosines = channel_cosines(linker.vectors, encoded, new)
         features = linker.get_ranker().features(new, cosines, encoded.table)
-        fresh = rows_of(linker, new, features, range(len(ents)), encoded.table.texts.written)
+        fresh = rows_of(linker, new, features, range(len(ents)), encoded.table.written)
         assert judged.keys() == fresh.keys()
         for pair, row in judged.items():
             assert row == pytest.approx(fresh[pair], abs=2e-3), pair
@@ -173,7 +176,7 @@ def test_what_only_its_own_document_says_is_left_out(fits):
     _, linker, _ = fitted(zorblaxes)
     ranker, found, channels, table, _, own = fits[0]
     features = ranker.features(found, channels, table, own)
-    records, texts = linker.kb.records, table.texts.written
+    records, texts = linker.kb.records, table.written
     assert texts[:4] == ["zorblax", "quimpy", "fever", "quimpy"]
     assert texts[4:] == ["and quimpy", "vudge", "headache", "aspirin"]
     pairs = list(zip(found.mentions, found.entities, strict=True))
@@ -328,7 +331,7 @@ def test_overfit_and_round_trip(kind, tmp_path, request):
     other = spacy.util.load_model_from_config(nlp.config, auto_fill=True)
     assert predicted(other.from_bytes(nlp.to_bytes())) == expected
     unpickled = pickle.loads(pickle.dumps(loaded))
-    assert unpickled.get_pipe(LINKER).ranker_slot is not loaded.get_pipe(LINKER).ranker_slot
+    assert unpickled.get_pipe(LINKER).learned is not loaded.get_pipe(LINKER).learned
     assert predicted(unpickled) == expected
     # It is the ranker that is kept: without it, scores are others.
     unpickled.get_pipe(LINKER).set_ranker(None)

@@ -1,16 +1,21 @@
 import numpy as np
+import pytest
+import spacy
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_metric_el.kb.entity import Entity
+from spacy_metric_el.text import normalise_name
+from spacy_metric_el.training import name_sampler as name_sampler_module
 from spacy_metric_el.training.name_sampler import (
+    NameSampler,
     entities_sharing_names,
     leave_own_name_out,
     make_pool,
     sample_names,
 )
 
-from ..util import make_records
+from ..util import LINKER, VOCABULARY, make_example, make_kb, make_nlp, make_records, train
 
 concept_ids = st.sampled_from([f"C{i}" for i in range(7)])
 some_names = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=4)
@@ -111,3 +116,86 @@ def test_leave_own_name_out_equals_a_loop(n, m, data):
         positives = {int(name) for name, flag in zip(names, is_positive[i], strict=True) if flag}
         expected = positives - {int(own[i])} or positives
         assert {int(name) for name, flag in zip(names, found[i], strict=True) if flag} == expected
+
+
+# --- mining ---
+
+TEXTS = ["Headache", "head pains", "MI", "cold", "no such name at all"]
+
+
+@pytest.fixture(params=[True, False], ids=["name_context", "surface"])
+def linker(request):
+    spacy.util.fix_random_seed(0)
+    nlp = make_nlp(model={"name_context": request.param})
+    nlp.initialize()
+    linker = nlp.get_pipe(LINKER)
+    linker.set_kb(make_kb())
+    linker.refresh_vectors()
+    linker.nlp = nlp
+    return linker
+
+
+def naive_nearest(linker, text, n):
+    """RETURNS (list[int]): The names whose rows are nearest to the surface of a text."""
+    rows = linker.vectors.decode(np.arange(linker.vectors.n_rows))
+    (query,) = linker.encoder.names.encode_surfaces([normalise_name(text)])
+    return np.argsort(-(rows @ query), kind="stable")[:n].tolist()
+
+
+@pytest.mark.parametrize("n_rows", [1, 5, 1000])
+def test_mined_names_equal_a_loop(linker, monkeypatch, n_rows):
+    monkeypatch.setattr(name_sampler_module, "MINED_ROWS", n_rows)
+    sampler = NameSampler(linker.encoder, linker.kb, seed=0)
+    for text, found in zip(TEXTS, sampler.mine(TEXTS), strict=True):
+        assert found.tolist() == naive_nearest(linker, text, n_rows)
+    names = linker.kb.records.name_texts()
+    assert [names[found[0]] for found in sampler.mine(["Headache", "FEVER"])] == [
+        "headache",
+        "fever",
+    ]
+
+
+def test_names_are_mined_in_the_rows_that_are_held(linker, monkeypatch):
+    """Those of the last evaluation: no other index is made, and the present weights make no rows."""
+    sampler = NameSampler(linker.encoder, linker.kb, seed=0)
+    held = linker.vectors
+    before = sampler.mine(TEXTS)
+    examples = [make_example(linker.nlp, "a fever", ("fever", "C08"))]
+    train(linker.nlp, examples, 3, learn_rate=0.1)
+    assert linker.encoder.held_vectors(linker.kb) is held
+    again = sampler.mine(TEXTS)
+    assert all(a is b for a, b in zip(again, before, strict=True))
+    linker.refresh_vectors()
+    assert linker.vectors is not held
+    for text, found in zip(TEXTS, sampler.mine(TEXTS), strict=True):
+        assert found.tolist() == naive_nearest(linker, text, len(found))
+
+
+@pytest.mark.parametrize("limit", [0, 2, 16])
+def test_confusable_entities_equal_a_loop(linker, limit):
+    sampler, records = NameSampler(linker.encoder, linker.kb, seed=0), linker.kb.records
+    for text in TEXTS:
+        for gold in ([0], [2, 3]):
+            others = []
+            for name in naive_nearest(linker, text, linker.vectors.n_rows):
+                for entity in records.name_entities[slice(*records.name_offsets[name : name + 2])]:
+                    if entity not in [*gold, *others]:
+                        others.append(entity)
+            assert sampler.confusable(text, gold, limit).tolist() == [*gold, *others[:limit]]
+
+
+@pytest.mark.parametrize("negatives", [0, 1, 3])
+def test_drawn_names_are_of_the_entities_or_among_the_nearest_of_others(linker, negatives):
+    records = linker.kb.records
+    for seed in range(5):
+        sampler = NameSampler(linker.encoder, linker.kb, seed=seed)
+        drawn = sampler.draw(["MI", "cold"], np.asarray([0, 2]), positives=9, negatives=negatives)
+        allowed = set()
+        for entity, text in ((0, "MI"), (2, "cold")):
+            names = {records.name_index(VOCABULARY[entity].canonical_name)}
+            names |= {records.name_index(alias) for alias in VOCABULARY[entity].aliases}
+            assert names <= set(drawn.tolist())
+            nearest = naive_nearest(linker, text, linker.vectors.n_rows)
+            foreign = [name for name in nearest if name not in names]
+            allowed |= names | set(foreign[: 2 * negatives])
+        assert set(drawn.tolist()) <= allowed
