@@ -76,6 +76,7 @@ def files(tmp_path_factory):
         train=folder / "train.pubtator",
         dev=folder / "dev.pubtator",
         fresh=folder / "fresh",
+        other=folder / "other",
         listener=folder / "listener",
         no_linker=folder / "no_linker",
         listener_kb=folder / "kb",
@@ -87,6 +88,10 @@ def files(tmp_path_factory):
     nlp = make_nlp(entities=["cold", "heart attack"])
     nlp.get_pipe(LINKER).load_kb(folder / "kb")
     nlp.to_disk(files.fresh)
+    # Another encoder of names.
+    nlp = make_nlp(model={"seed": 1})
+    nlp.get_pipe(LINKER).load_kb(folder / "kb")
+    nlp.to_disk(files.other)
     nlp = make_nlp("listener", ner=True)
     nlp.get_pipe("ner").add_label("T047")
     nlp.initialize()

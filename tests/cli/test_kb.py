@@ -332,7 +332,7 @@ def test_search_never_replaces_vectors(fails, files, encoded):
     before = {path: path.read_bytes() for path in encoded.rglob("manifest.json")}
     assert len(before) == 2
     fails("E308", "kb", "search", encoded, "fever")
-    fails("E308", "kb", "search", encoded, "fever", "--model", files.fresh)
+    fails("E308", "kb", "search", encoded, "fever", "--model", files.other)
     assert {path: path.read_bytes() for path in encoded.rglob("manifest.json")} == before
 
 

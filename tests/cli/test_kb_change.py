@@ -147,7 +147,7 @@ def test_verify(run, files, kb):
 
 
 def test_verify_finds_damage(fails, files, kb):
-    fails("E005", "kb", "verify", kb, "--model", files.fresh)
+    fails("E005", "kb", "verify", kb, "--model", files.other)
     file = kb / "names.arrow"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1

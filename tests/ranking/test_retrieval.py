@@ -322,7 +322,8 @@ def test_more_rows_change_no_evidence(monkeypatch, name_context, kind):
         assert not many.is_near[start + n : many.offsets[i + 1]].any()
         for field in set(few._fields) - {"offsets"}:
             theirs = getattr(many, field)[start : start + n]
-            np.testing.assert_array_equal(theirs, getattr(few, field)[own], err_msg=field)
+            # Sums of products may differ in their last digit.
+            np.testing.assert_allclose(theirs, getattr(few, field)[own], atol=1e-6, err_msg=field)
 
 
 # --- links with a ranker ---
