@@ -63,8 +63,8 @@ def rows_cli(
 
     \b
     EXAMPLES
-    $ python -m benchmark.kb.run rows kb/bc5cdr kb/medmentions --encoder minilm
-    $ python -m benchmark.kb.run rows kb/bc5cdr --rows 10000000 --encoder minilm --width 192
+    $ python -m benchmark.kb.run rows project/kb/bc5cdr project/kb/medmentions --encoder minilm
+    $ python -m benchmark.kb.run rows project/kb/bc5cdr --rows 10000000 --encoder minilm --width 192
     """
     from .encoding import SURFACE, all_rows, cut, encode_names, make_encoder
     from .measure import measure_rows
@@ -98,8 +98,8 @@ def peers_cli(
 
     \b
     EXAMPLES
-    $ python -m benchmark.kb.run peers kb/bc5cdr corpus/bc5cdr/dev.pubtator
-    $ python -m benchmark.kb.run peers kb/bc5cdr corpus/bc5cdr/dev.pubtator --names 0 --no-scispacy
+    $ python -m benchmark.kb.run peers project/kb/bc5cdr project/corpus/bc5cdr/dev.pubtator
+    $ python -m benchmark.kb.run peers project/kb/bc5cdr project/corpus/bc5cdr/dev.pubtator --names 0 --no-scispacy
     """
     from .peers import compare_peers
 
@@ -124,7 +124,7 @@ def workers_cli(
 
     \b
     EXAMPLES
-    $ python -m benchmark.kb.run workers kb/bc5cdr --n-process 4
+    $ python -m benchmark.kb.run workers project/kb/bc5cdr --n-process 4
     """
     from .workers import measure_workers
 

@@ -56,8 +56,8 @@ def pipelines_cli(
 
     \b
     EXAMPLES
-    $ python -m benchmark.speed.run pipelines kb/medmentions corpus/medmentions/train.pubtator
-    $ python -m benchmark.speed.run pipelines kb/ncbi corpus/ncbi/train.pubtator --only minilm
+    $ python -m benchmark.speed.run pipelines project/kb/medmentions project/corpus/medmentions/train.pubtator
+    $ python -m benchmark.speed.run pipelines project/kb/ncbi project/corpus/ncbi/train.pubtator --only minilm
     """
     from .encoders import ENCODERS
     from .pipelines import measure_pipeline
@@ -88,7 +88,7 @@ def names_cli(
 
     \b
     EXAMPLES
-    $ python -m benchmark.speed.run names kb/medmentions corpus/medmentions/train.pubtator
+    $ python -m benchmark.speed.run names project/kb/medmentions project/corpus/medmentions/train.pubtator
     """
     from .names import measure_names
 
@@ -110,7 +110,7 @@ def training_cli(
 
     \b
     EXAMPLES
-    $ python -m benchmark.speed.run training kb/medmentions corpus/medmentions/train.pubtator
+    $ python -m benchmark.speed.run training project/kb/medmentions project/corpus/medmentions/train.pubtator
     """
     from .training import measure_training
 
@@ -135,9 +135,9 @@ def precision_cli(
 
     \b
     EXAMPLES
-    $ python -m benchmark.speed.run precision kb/bc5cdr corpus/bc5cdr/train.pubtator
-    $ python -m benchmark.speed.run precision kb/bc5cdr corpus/bc5cdr/train.pubtator \\
-        --model training/bc5cdr/model-best
+    $ python -m benchmark.speed.run precision project/kb/bc5cdr project/corpus/bc5cdr/train.pubtator
+    $ python -m benchmark.speed.run precision project/kb/bc5cdr project/corpus/bc5cdr/train.pubtator \\
+        --model project/training/bc5cdr/model-best
     """
     from .precision import measure_precision
 

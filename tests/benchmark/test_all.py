@@ -1,6 +1,10 @@
 """The rows of a benchmark as they are run one after another."""
 
+import re
+import shlex
 from importlib import import_module
+from pathlib import Path
+from string import Template
 
 import pytest
 import srsly
@@ -17,6 +21,22 @@ COMMANDS = {
     "kb": ["kb", "kb", "dev.pubtator", "--ten-million"],
     "speed": ["speed", "kb", "train.pubtator"],
 }
+
+
+README = (Path(all_room.__file__).parent / "README.md").read_text(encoding="utf8")
+
+
+def readme_commands():
+    """RETURNS (list[str]): The commands of the page, their variables filled in."""
+    found, variables = [], {}
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            filled = Template(line).substitute(variables)
+            if filled.startswith("python -m benchmark"):
+                found.append(" ".join(filled.split()))
+            elif not filled.startswith("("):
+                variables |= dict(pair.split("=", 1) for pair in shlex.split(filled))
+    return found
 
 
 @pytest.fixture
@@ -40,6 +60,13 @@ def test_lines_are_understood(command, ran, tmp_path):
         known = get_command(import_module(module).app).commands[name]
         assert known.make_context(name, [*arguments]).params
         assert str(tmp_path) in " ".join(arguments)
+
+
+@pytest.mark.parametrize("line", readme_commands())
+def test_commands_of_the_readme_are_understood(line):
+    module, name, *arguments = shlex.split(line.removeprefix("python -m "))
+    known = get_command(import_module(module).app).commands[name]
+    assert known.make_context(name, arguments).params
 
 
 def test_every_row_is_measured(ran, tmp_path):
