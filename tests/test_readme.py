@@ -1,6 +1,7 @@
-"""The code of the README runs as it stands."""
+"""The code of the README and of the documentation runs as it stands."""
 
 import re
+from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,7 +10,16 @@ from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")
-PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+DOCS = ROOT / "docs"
+PAGES = {path.name: path.read_text(encoding="utf8") for path in sorted(DOCS.glob("*.md"))}
+BLOCK = re.compile(
+    r"```python\n(.*?)```(?:\s+(?:It prints:\s+)?```text\n(.*?)```)?", flags=re.DOTALL
+)
+
+
+def blocks_of(*texts):
+    """Python blocks in their order, and what the page says that each prints, if it does."""
+    return [block for text in texts for block in BLOCK.findall(text)]
 
 
 @pytest.fixture
@@ -29,13 +39,21 @@ def hpo_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_python_blocks_run(hpo_folder, capsys):
-    assert PYTHON_BLOCKS
+@pytest.mark.parametrize("pages", [("README.md",), ("quickstart.md", "training.md")])
+def test_python_blocks_run(hpo_folder, capsys, pages):
+    blocks = blocks_of(*(README if page == "README.md" else PAGES[page] for page in pages))
+    assert blocks
     # One after the other, as a reader would type them.
     namespace = {}
-    for block in PYTHON_BLOCKS:
-        exec(compile(block, "README.md", "exec"), namespace)
-    assert "short stature C0349588" in capsys.readouterr().out
+    printed = ""
+    for block, said in blocks:
+        capsys.readouterr()
+        exec(compile(block, " and ".join(pages), "exec"), namespace)
+        out = capsys.readouterr().out
+        printed += out
+        if said:
+            assert out.endswith(said)
+    assert "short stature C0349588" in printed
 
 
 def test_files_named_in_links_exist():
@@ -45,7 +63,7 @@ def test_files_named_in_links_exist():
 
 
 def test_registered_names_exist():
-    names = set(re.findall(r"spacy_metric_el\.\w+\.v\d+", README))
+    names = set(re.findall(r"spacy_metric_el\.\w+\.v\d+", "\n".join([README, *PAGES.values()])))
     found = {
         entry
         for line in (ROOT / "setup.cfg").read_text(encoding="utf8").splitlines()
@@ -58,7 +76,10 @@ def test_settings_table_is_complete():
     from spacy.language import Language
 
     import spacy_metric_el.pipeline.factory  # noqa: F401
+    from spacy_metric_el.settings import RETIRED, LinkerSettings
 
     defaults = Language.get_factory_meta("metric_entity_linker").default_config
-    documented = set(re.findall(r"^\| `(\w+)` \|", README, flags=re.MULTILINE))
-    assert set(defaults) - {"model", "loss", "scorer"} == documented
+    # The page's table is made of the fields of the settings.
+    documented = {setting.name for setting in fields(LinkerSettings)}
+    assert set(defaults) - {"model", "loss", "scorer"} - set(RETIRED) == documented
+    assert "<!-- settings -->" in PAGES["settings.md"]
