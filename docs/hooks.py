@@ -1,14 +1,63 @@
-"""Tables that the documentation makes of the package itself, so that they cannot differ from it."""
+"""What the documentation makes of the package itself, so that it cannot differ from it: tables, and
+a page of the Python interface for each package in it."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import yaml
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+PACKAGE = Path(__file__).parent.parent / "spacy_metric_el"
+API = "api"
+"""The folder of the pages that are made of modules, and the title of the part that lists them."""
 
 SETTINGS_MARKER = "<!-- settings -->"
 ERRORS_MARKER = "<!-- errors -->"
 CURES = Path(__file__).parent / "cures.yml"
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """RETURNS (MkDocsConfig): With the pages of modules in the navigation."""
+    pages: list[Any] = [{_title(package): _page(package)} for package in packages()]
+    for part in config.nav or []:
+        if API in part:
+            part[API] = pages
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """RETURNS (Files): With a page for each package."""
+    for package, modules in packages().items():
+        text = module_page(package, modules)
+        files.append(File.generated(config, _page(package), content=text))
+    return files
+
+
+def packages() -> dict[str, list[str]]:
+    """RETURNS (dict[str, list[str]]): The public modules of each package, all by their full names. The single files are those of the package `spacy_metric_el`."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        if not path.stem.startswith("_"):
+            found.setdefault(".".join(parts[:-1]), []).append(".".join(parts))
+    return found
+
+
+def module_page(package: str, modules: list[str]) -> str:
+    """RETURNS (str): The page of a package, in Markdown."""
+    return "\n\n".join([f"# {_title(package)}", *(f"::: {module}" for module in modules), ""])
+
+
+def _title(package: str) -> str:
+    _, _, name = package.partition(".")
+    return f"{name.replace('.', '/')}/" if name else "Single files"
+
+
+def _page(package: str) -> str:
+    _, _, name = package.partition(".")
+    return f"{API}/{name or 'files'}.md"
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -5,10 +5,12 @@ import sys
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import walk_packages
 
 import pytest
 import srsly
 
+import spacy_metric_el
 from spacy_metric_el.errors import Errors, Warnings
 from spacy_metric_el.settings import LinkerSettings
 
@@ -44,10 +46,22 @@ def test_messages_are_listed(site):
     assert [code for code in codes if f"<code>{code}</code>" not in text] == []
 
 
-def test_interface_is_listed(site):
+def test_public_names_are_listed(site):
     text = page(site, "api")
+    assert [x for x in spacy_metric_el.__all__ if f"spacy_metric_el.{x}" not in text] == []
     for name in ("MetricEntityLinker.load_kb", "FaissKnowledgeBase.from_disk"):
-        assert f".{name}" in text
+        assert f'id="spacy_metric_el.{name}"' in text
+
+
+def test_every_public_module_has_a_page(site):
+    pages = "".join(path.read_text(encoding="utf8") for path in (site / "api").rglob("*.html"))
+    modules = [
+        module.name
+        for module in walk_packages(spacy_metric_el.__path__, "spacy_metric_el.")
+        if not module.ispkg and not module.name.rpartition(".")[2].startswith("_")
+    ]
+    assert "spacy_metric_el.kb.index.row_vectors" in modules
+    assert [module for module in modules if f'id="{module}"' not in pages] == []
 
 
 def test_nothing_is_loaded_from_elsewhere(site):
@@ -65,3 +79,4 @@ def test_every_message_has_a_cure():
     cures = srsly.read_yaml(ROOT / "docs" / "cures.yml")
     codes = [code for x in (Errors, Warnings) for code in vars(x) if not code.startswith("__")]
     assert [code for code in codes if not cures.get(code)] == []
+    assert [code for code in cures if code not in codes] == []
