@@ -11,7 +11,9 @@ from mkdocs.structure.files import File, Files
 
 PACKAGE = Path(__file__).parent.parent / "spacy_metric_el"
 API = "api"
-"""The folder of the pages that are made of modules, and the title of the part that lists them."""
+"""The folder of the pages that are made of modules."""
+MODULES = "Modules"
+"""The part of the navigation that lists them."""
 
 SETTINGS_MARKER = "<!-- settings -->"
 ERRORS_MARKER = "<!-- errors -->"
@@ -22,8 +24,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """RETURNS (MkDocsConfig): With the pages of modules in the navigation."""
     pages: list[Any] = [{_title(package): _page(package)} for package in packages()]
     for part in config.nav or []:
-        if API in part:
-            part[API] = pages
+        if isinstance(part, dict) and MODULES in part:
+            part[MODULES] = pages
     return config
 
 

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import spacy_metric_el.cli  # noqa: F401
+from spacy_metric_el.settings import LinkerSettings
 
 from ..util import LINKER, make_nlp, write_jsonl
 from .pages import DOCS, ROOT, all_blocks, commands_of
@@ -29,6 +31,8 @@ INI = all_blocks("ini")
 COMMANDS = [(block, words) for block in BASH for words in commands_of(block)]
 RUN_ON = "commands.md"
 """The page whose commands run; those of other pages are read by the program that they name."""
+
+SETTINGS = {setting.name for setting in fields(LinkerSettings)}
 
 CORPUS = """\
 10|t|A bad cold and a heart attack.
@@ -106,13 +110,14 @@ def check_spacy(words):
             block = config
             for part in section.split("."):
                 block = block[part]
-            # Settings with defaults need not be in the config.
-            assert field in block or section == f"components.{LINKER}", key
+            # Settings of the linker have defaults, and need not be in the config.
+            known = SETTINGS if section == f"components.{LINKER}" else block
+            assert field in known, key
         load_config(ROOT / words[1], overrides)
     if words[:2] == ["project", "run"]:
         project = srsly.read_yaml(ROOT / "project" / "project.yml")
-        named = {*project["workflows"], *(command["name"] for command in project["commands"])}
-        assert context.params["subcommand"] in named
+        known = {*project["workflows"], *(command["name"] for command in project["commands"])}
+        assert context.params["subcommand"] in known
         given = parse_config_overrides(context.args)
         assert {key.removeprefix("vars.") for key in given} <= set(project["vars"])
 
