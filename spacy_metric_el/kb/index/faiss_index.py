@@ -241,20 +241,17 @@ def search_index(
     k = min(k, max(index.ntotal, 1))
     if near is None or near >= k or not isinstance(index, faiss.IndexRefine):
         return index.search(queries, k)
-    compared = int(index.k_factor * near)
-    if k <= compared:
-        # FAISS re-compares k * k_factor rows.
-        settings: Any = {"k_factor": compared / k}
-        return index.search(queries, k, params=faiss.IndexRefineSearchParameters(**settings))
-    _, rows = index.base_index.search(queries, k)
-    products = np.full(rows.shape, -np.inf, dtype=np.float32)
-    for i, query in enumerate(queries):
-        n = int((rows[i] >= 0).sum())
-        products[i, :n] = index.refine_index.reconstruct_batch(rows[i, :n]) @ query
-        order = np.argsort(-products[i, :compared], kind="stable")[:near]
-        behind = np.setdiff1d(np.arange(k), order, assume_unique=True)
-        order = np.append(order, behind[np.argsort(-products[i, behind], kind="stable")])
-        rows[i], products[i] = rows[i, order], products[i, order]
+    # FAISS re-compares k * k_factor rows.
+    settings: Any = {"k_factor": max(index.k_factor * near / k, 1.0)}
+    products, rows = index.search(queries, k, params=faiss.IndexRefineSearchParameters(**settings))
+    if k > index.k_factor * near:
+        # Codes are too coarse to say of the rows that were re-compared which those would be.
+        first_products, first_rows = index.search(queries, near)
+        for i, first in enumerate(first_rows):
+            is_new = ~np.isin(rows[i], first) | (rows[i] < 0)
+            others = np.flatnonzero(is_new)[: k - near]
+            products[i] = np.append(first_products[i], products[i, others])
+            rows[i] = np.append(first, rows[i, others])
     return products, rows
 
 

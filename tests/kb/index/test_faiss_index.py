@@ -176,6 +176,24 @@ def test_rows_behind_the_near_ones_are_added_to_them(quantised):
     assert search_settings(index) == before
 
 
+@pytest.mark.parametrize("k_factor", [1.0, 2.0])
+def test_near_rows_are_the_same_however_many_more_are_asked_for(quantised, k_factor):
+    vectors, index = quantised
+    before = index.k_factor
+    index.k_factor = k_factor
+    try:
+        near = search_index(index, vectors[::10], 5)[1]
+        for k in (10, 50, len(vectors)):
+            products, rows = search_index(index, vectors[::10], k, near=5)
+            np.testing.assert_array_equal(rows[:, :5], near)
+            found = [row[row >= 0] for row in rows]
+            assert all(len(np.unique(row)) == len(row) for row in found)
+            assert (np.abs(products[rows >= 0]) < 1.01).all()
+            assert rows.shape == (300, k)
+    finally:
+        index.k_factor = before
+
+
 def test_training_on_a_sample_is_deterministic():
     vectors = unit_vectors(70_000, 2)
     plan = IndexPlan("PQ1x4fs")
