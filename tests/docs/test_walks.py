@@ -1,13 +1,11 @@
-"""What the page on architecture says of packages and of the ways through them is so."""
+"""The walks of a mention and of a training batch are what the page on architecture says."""
 
-import ast
 import re
 import sys
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
-import pytest
 from thinc.api import Adam
 
 from spacy_metric_el.training.batcher import ClusterBatcher
@@ -17,55 +15,6 @@ from ..util import LINKER, make_example, make_kb, make_nlp
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "spacy_metric_el"
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf8")
-SINGLE = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
-ROWS = {
-    package: set(re.findall(r"`(\w+)/`", knows))
-    for package, knows in re.findall(r"^\| `(\w+)/` \|.*\|([^|]*)\|$", PAGE, flags=re.MULTILINE)
-}
-
-
-def imports_of(paths):
-    """RETURNS (set[str]): The parts of `spacy_metric_el` that modules import, wherever they do it."""
-    found = set()
-    for path in paths:
-        place = path.relative_to(PACKAGE).with_suffix("").parts
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                target = [*place[: -node.level], *(node.module or "").split(".")]
-                found |= {target[0]} if target[0] else {alias.name for alias in node.names}
-    return found
-
-
-def test_table_lists_every_package_and_file():
-    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert set(ROWS) == packages
-    (files,) = re.findall(r"^\| single files \|(.*?)\|", PAGE, flags=re.MULTILINE)
-    assert set(re.findall(r"`(\w+)`", files)) == SINGLE
-
-
-@pytest.mark.parametrize("package", ROWS)
-def test_package_knows_what_the_table_says(package):
-    below = list(ROWS)[list(ROWS).index(package) + 1 :]
-    assert ROWS[package] <= set(below)
-    found = imports_of((PACKAGE / package).rglob("*.py"))
-    assert found - {package} - SINGLE == ROWS[package]
-
-
-def test_single_files_know_each_other_alone():
-    assert imports_of(PACKAGE / f"{name}.py" for name in SINGLE) <= SINGLE
-
-
-def test_few_name_the_component():
-    naming = set()
-    for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
-            names = [getattr(node, "id", ""), getattr(node, "attr", "")]
-            if isinstance(node, ast.ImportFrom):
-                names = [alias.name for alias in node.names]
-            if "MetricEntityLinker" in names:
-                naming.add(path.relative_to(PACKAGE).as_posix())
-    others = {name for name in naming if not name.startswith("cli/")}
-    assert others == {"__init__.py", "pipeline/factory.py", "pipeline/linker.py"}
 
 
 def hops_of(title):
