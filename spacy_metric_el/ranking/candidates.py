@@ -149,6 +149,7 @@ def collect_candidates(
         near-equal similarities those of the query's own text come first; of equals the
         canonical names, and then those of the first concept id.
     """
+    # A hit becomes one link for each entity that bears its name.
     starts = records.name_offsets[hits.names]
     owners, links = spread(starts, records.name_offsets[hits.names + 1] - starts)
     entities = records.name_entities[links]
@@ -157,6 +158,7 @@ def collect_candidates(
     if own is not None:
         counts = np.maximum(counts - own.links.of(own.documents[mentions], links), 0)
     preferred = records.name_is_preferred[links]
+    # Without its own document a name that the corpus alone has, or an entity of it, may be gone.
     mass = link_mass(counts, records.name_in_vocabulary[links], preferred)
     alive = np.flatnonzero(mass > 0)
     total = np.bincount(owners, weights=mass, minlength=len(hits.names))
@@ -167,6 +169,8 @@ def collect_candidates(
     similarities = np.clip(hits.similarities, 0.0, 1.0)
     base = _base_scores(hits, similarities)[owners] * np.exp(np.float32(prior_weight) * log_priors)
     base = _exact_first(base, owners, hits, similarities)
+    # The links of a mention's entity, best first: near ones before others, whatever their score,
+    # so that rows that were asked for beyond these change nothing.
     near, exact = hits.is_near[owners], hits.is_exact[owners]
     order = np.lexsort((~preferred, ~exact, -base, ~near, entities, mentions))
     owners, entities, mentions, base = (
@@ -174,6 +178,7 @@ def collect_candidates(
     )
     first = np.ones(len(order), dtype=bool)
     first[1:] = (mentions[1:] != mentions[:-1]) | (entities[1:] != entities[:-1])
+    # The first link of each entity speaks for it; the others only say how many rows there were.
     best = np.flatnonzero(first)
     groups = np.append(best, len(order))
     near, similarities = near[order], similarities[owners]
@@ -181,6 +186,7 @@ def collect_candidates(
         segment_max(np.where(flags[owners] & near, similarities, 0), groups, 0.0)
         for flags in (hits.is_written, hits.is_long)
     )
+    # A name may be the text and yet be found by the long form, so names are compared, not hits.
     names = hits.names[owners[best]]
     is_written, is_long = (
         names == _exact_names(hits, flags, n_mentions)[mentions[best]]
@@ -231,6 +237,7 @@ def _exact_first(
     queries, is_exact = hits.queries[owners], hits.is_exact[owners]
     best = np.full(int(hits.queries.max(initial=-1)) + 1, -np.inf, dtype=np.float32)
     np.maximum.at(best, queries[is_exact], base[is_exact])
+    # The next smaller number: behind the text's own name, and before all that stood behind it.
     just_below = np.where(np.isfinite(best), np.nextafter(best, np.float32(0)), np.inf)
     is_rival = ~is_exact & (similarities[owners] >= NEAR_EQUAL)
     return np.where(is_rival, np.minimum(base, just_below[queries]), base).astype(np.float32)

@@ -159,17 +159,20 @@ def _compare(
     sums, sizes = prototypes.sums[clusters], prototypes.sizes[clusters]
     mentions = mentions[having]
     if own is not None:
+        # A cluster that the mention's own document helped to make would give the answer away.
         documents = own.documents[mentions[owners]]
         places, found = own.clusters.places(documents, clusters)
         sums[found] -= own.sums[places[found]]
         sizes = sizes - own.clusters.of(documents, clusters)
     offsets = offsets_of_lengths(lengths[having])
+    # Sizes are whole numbers in floats: 0 for a cluster of the own document alone.
     alive = sizes > 0.5
     sums[~alive] = 0.0
     cosines = np.where(alive, row_cosines(vectors[mentions[owners]], sums), -1.0)
     cosines = cosines.astype(np.float32)
     any_alive = segment_max(alive, offsets, False)
-    # Of an entity with one cluster, that is the mean of all its mentions.
+    # Of an entity with one cluster that cosine is the one to the mean of all its mentions; only
+    # those with several need their sums added up.
     means = cosines[offsets[:-1]] * alive[offsets[:-1]]
     several = np.flatnonzero(lengths[having] > 1)
     parts, places = spread(offsets[several], lengths[having][several])

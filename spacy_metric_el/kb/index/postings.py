@@ -97,6 +97,7 @@ def build_postings(
             owners, ngrams = _distinct_ngrams(texts_of(block))
             frequencies += np.bincount(ngrams, minlength=N_BUCKETS)
             sizes[block] = np.bincount(owners, minlength=len(block))
+            # N-gram and row in one number, so that sorting numbers sorts pairs.
             pairs = (ngrams << ROW_BITS) | (owners + start)
             part_of = np.searchsorted(bounds, ngrams, side="right") - 1
             for part, file in enumerate(files):
@@ -106,6 +107,8 @@ def build_postings(
         weights = (1.0 + np.log((1.0 + n_rows) / (1.0 + frequencies))).astype(np.float32)
         rows = scratch_array((int(offsets[-1]),), np.int32, folder)
         squares = np.zeros(n_rows)
+        # Rows are numbered anew, short texts first: the first rows of a sorted list are then the
+        # shortest, and a list is cut by taking its start.
         by_size = np.argsort(sizes, kind="stable")
         rank = np.empty(n_rows, dtype=np.int64)
         rank[by_size] = np.arange(n_rows)
@@ -113,6 +116,7 @@ def build_postings(
             file.seek(0)
             pairs = np.frombuffer(file.read(), dtype=np.int64)
             ngrams, owners = pairs >> ROW_BITS, pairs & ((1 << ROW_BITS) - 1)
+            # Every n-gram of a row counts for its norm, those whose list leaves the row out as well.
             squares += np.bincount(owners, weights[ngrams], minlength=n_rows)
             ordered = np.sort((ngrams << ROW_BITS) | rank[owners])
             starts = np.cumsum(frequencies[first:last]) - frequencies[first:last]
@@ -200,6 +204,8 @@ def _score_rows(postings: Postings, texts: Sequence[str]) -> tuple[np.ndarray, .
     """RETURNS (tuple[np.ndarray, np.ndarray, np.ndarray]): Where the rows of each text start and end, the rows, rising for each text, and their scores, float32."""
     owners, ngrams = _distinct_ngrams(texts)
     weights = postings.weights[ngrams]
+    # The lists of a text are read rarest n-gram first, until the budget is spent; the one that
+    # it ends in is read in part.
     order = np.lexsort((ngrams, -weights, owners))
     owners, ngrams, weights = owners[order], ngrams[order], weights[order]
     starts = postings.offsets[ngrams]
@@ -214,6 +220,7 @@ def _score_rows(postings: Postings, texts: Sequence[str]) -> tuple[np.ndarray, .
     scaled = (weights * WEIGHT_SCALE).astype(np.int64)
     packed |= np.repeat((owners << (ROW_BITS + WEIGHT_BITS)) | scaled, lengths)
     packed.sort()
+    # Sorted, the weights of a text and row are a run: a difference of running sums adds them up.
     pairs = packed >> WEIGHT_BITS
     last = np.flatnonzero(np.append(pairs[1:] != pairs[:-1], np.ones(len(pairs[:1]), dtype=bool)))
     packed &= (1 << WEIGHT_BITS) - 1
