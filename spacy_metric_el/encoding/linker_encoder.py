@@ -226,7 +226,9 @@ class LinkerEncoder:
     ) -> "RowVectors":
         from .kb_rows import encode_rows
 
-        level = logging.WARNING if kb.records.n_names >= WARNED_FROM else logging.INFO
+        # Whoever trains expects it at each evaluation.
+        is_surprise = kb.records.n_names >= WARNED_FROM and self.held_vectors(kb) is None
+        level = logging.WARNING if is_surprise else logging.INFO
         logger.log(level, Warnings.W002.format(names=kb.records.n_names))
         vectors = encode_rows(self.names, kb, own, older=older, progress=progress, workers=workers)
         if self._fit is not None and self._fit[0] == fingerprint([self._surface()]):

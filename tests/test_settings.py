@@ -1,0 +1,70 @@
+"""The one place of a setting's default, range and text."""
+
+from dataclasses import asdict, fields, replace
+from inspect import signature
+
+import pytest
+
+from spacy_metric_el.errors import MetricELError
+from spacy_metric_el.pipeline.factory import make_metric_entity_linker
+from spacy_metric_el.settings import (
+    RETIRED,
+    LinkerSettings,
+    check_settings,
+    default_settings,
+    restore_changes,
+    settings_changed,
+    settings_from,
+)
+
+from .util import LINKER, make_nlp
+
+RANGED = [
+    (setting.name, bound, step)
+    for setting in fields(LinkerSettings)
+    for bound, step in ((setting.metadata["low"], -1), (setting.metadata["high"], 1))
+    if bound is not None
+]
+
+
+def test_the_factory_takes_each_setting_with_its_default():
+    config = make_nlp().get_pipe_meta(LINKER).default_config
+    assert {name: config[name] for name in default_settings()} == default_settings()
+    taken = set(signature(make_metric_entity_linker).parameters)
+    assert taken == {"nlp", "name", "model", "loss", "scorer", *default_settings(), *RETIRED}
+
+
+def test_each_setting_says_what_it_means():
+    for setting in fields(LinkerSettings):
+        assert setting.metadata["group"]
+        assert setting.metadata["text"].endswith(".")
+
+
+@pytest.mark.parametrize(("name", "bound", "step"), RANGED)
+def test_ranges_include_their_ends(name, bound, step):
+    check_settings("linker", replace(LinkerSettings(), **{name: bound}))
+    with pytest.raises(MetricELError, match=rf"^\[E008\].*`{name}`"):
+        check_settings("linker", replace(LinkerSettings(), **{name: bound + step}))
+
+
+def test_defaults_are_not_shared():
+    first, second = LinkerSettings(), LinkerSettings()
+    first.labels_discard.append("DATE")
+    assert second.labels_discard == default_settings()["labels_discard"] == []
+
+
+def test_unknown_settings_are_named():
+    with pytest.raises(MetricELError, match=r"^\[E016\].*`topk`.*top_k"):
+        settings_from("linker", {"topk": 3})
+
+
+def test_changes_are_listed_and_made_again_unless_the_config_overrides_them():
+    configured = LinkerSettings(top_k=5)
+    cfg = {**asdict(configured), "top_k": 7, "nil": "none"}
+    changes = settings_changed(cfg, configured)
+    assert set(changes) == {"top_k", "nil"}
+    same, other = asdict(configured), asdict(LinkerSettings(top_k=9))
+    restore_changes(same, configured, {**changes, "entity_rows": changes["nil"]})
+    restore_changes(other, LinkerSettings(top_k=9), changes)
+    assert same == cfg
+    assert (other["top_k"], other["nil"]) == (9, "none")
