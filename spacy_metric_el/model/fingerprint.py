@@ -47,8 +47,9 @@ def fingerprint(models: Sequence[Model]) -> str:
 def probe(models: Sequence[Model]) -> bytes:
     """Sum the weights up: a quick sign of any change of them, within a process.
 
-    All bits of all weights are added up as whole numbers, column by column of a table;
-    that takes as long as reading them, a twentieth of what `fingerprint` takes.
+    All bits of all weights are added up as whole numbers, column by column of a table, each
+    row times a number of its own, so that weights that change places are seen as well. That
+    takes little longer than reading them, a twentieth of what `fingerprint` takes.
 
     models (Sequence[Model]): As for `fingerprint`.
     RETURNS (bytes): Differs after any step of an optimiser, however small.
@@ -69,8 +70,9 @@ def _bit_sums(array: np.ndarray) -> bytes:
     words = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     n_table = len(words) // ROW_BYTES * ROW_BYTES
     table = words[:n_table].view(np.uint64).reshape(-1, ROW_BYTES // 8)
-    # Sums run over; that is as good.
-    return table.sum(axis=0, dtype=np.uint64).tobytes() + words[n_table:].tobytes()
+    # Odd factors lose no bit where sums run over.
+    factors = 2 * np.arange(len(table), dtype=np.uint64) + np.uint64(1)
+    return np.einsum("i,ij->j", factors, table).tobytes() + words[n_table:].tobytes()
 
 
 def _bytes_of(tensor: Any) -> np.ndarray:

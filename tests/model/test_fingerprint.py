@@ -93,3 +93,16 @@ def test_round_trip_keeps_the_fingerprint(tmp_path):
     nlp, linker = make()
     nlp.to_disk(tmp_path / "nlp")
     assert spacy.load(tmp_path / "nlp").get_pipe(LINKER).fingerprint() == linker.fingerprint()
+
+
+def test_weights_that_change_places_change_the_probe():
+    _, linker = make()
+    surface = linker.model.get_ref("head").get_ref("surface")
+    before = probe([surface]), linker.fingerprint()
+    # 2,048 bytes, and a multiple of them, apart.
+    for gap in (16, 160):
+        values = surface.get_param("E").copy()
+        values[[0, gap]] = values[[gap, 0]]
+        surface.set_param("E", values)
+        assert probe([surface]) != before[0]
+        assert linker.fingerprint() != before[1]
