@@ -107,8 +107,8 @@ if hasattr(os, "register_at_fork"):
 def plan_index(vectors: np.ndarray, *, by_surface: bool = False) -> IndexPlan:
     """Choose an index.
 
-    Measured on a million 384-wide vectors, 64 nearest rows, one thread (the workflow
-    `bench-kb`): MiniLM's vectors of names form clusters, and one list in eight holds 0.96
+    Measured on a million 384-wide vectors, 64 nearest rows, one thread
+    (`python -m benchmark.kb.run`): MiniLM's vectors of names form clusters, and one list in eight holds 0.96
     of the nearest rows. Vectors of the surface channel do not; among other vectors
     without clusters, short codes of all rows are compared faster than as many clusters as
     that would take.
