@@ -180,7 +180,7 @@ class FaissKnowledgeBase:
         )
         order = np.lexsort((entities, -mass))
         priors = mass / mass.sum()
-        return [Candidate(records.concept_id(entities[i]), float(priors[i])) for i in order]
+        return [(records.concept_id(entities[i]), float(priors[i])) for i in order]
 
     def require_vectors(self) -> RowVectors:
         """RETURNS (RowVectors): The vectors. RAISES (MetricELError): E136 if there are none."""

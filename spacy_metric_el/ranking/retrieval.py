@@ -175,7 +175,5 @@ def name_candidates(
     """RETURNS (list[list[Candidate]]): Concept ids and scores of the candidates of each mention."""
     distinct, inverse = np.unique(candidates.entities, return_inverse=True)
     ids = records.entities["concept_id"].take(distinct).to_pylist()
-    named = [
-        Candidate(ids[i], score) for i, score in zip(inverse.tolist(), scores.tolist(), strict=True)
-    ]
+    named = list(zip((ids[i] for i in inverse.tolist()), scores.tolist(), strict=True))
     return [named[start:end] for start, end in pairwise(candidates.offsets.tolist())]

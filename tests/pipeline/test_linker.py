@@ -84,7 +84,7 @@ def test_candidates_are_plain_and_sorted(nlp):
         assert type(candidates) is list
         assert len(candidates) > 1
         for candidate in candidates:
-            assert candidate == tuple(candidate)
+            assert type(candidate) is tuple
             assert [type(part) for part in candidate] == [str, float]
             assert 0.0 <= candidate[1] <= 1.0
         scores = [score for _, score in candidates]
