@@ -469,3 +469,24 @@ def test_training_mentions_do_not_share_what_their_documents_gave():
     first, second = (found.link_counts[slice(*found.offsets[i : i + 2])] for i in (0, 1))
     assert not first.any()
     assert second.any()
+
+
+@pytest.mark.parametrize("kind", ["exact", "refined", "postings"])
+def test_a_name_of_several_concepts_links_to_one_of_them(monkeypatch, kind):
+    """Its concepts share its prior; a name that is nearly the same belongs to another one alone."""
+    monkeypatch.setattr(faiss_index, "EXACT_ROWS", 2 if kind != "exact" else 10_000)
+    monkeypatch.setattr(faiss_index, "SURFACE_ROWS", 2 if kind == "postings" else 10_000)
+    name = "familial paroxysmal nocturnal hemoglobinuria of late onset"
+    entities = [Entity(f"D{i}", f"form {i}", [name]) for i in range(4)]
+    rivals = [
+        f"{name} 1",
+        f"{name} (2)",
+        "hemoglobinuria, nocturnal, familial paroxysmal, of late onset",
+    ]
+    entities += [Entity(f"R{i}", rival, []) for i, rival in enumerate(rivals)]
+    entities += [Entity(f"X{i}", f"another disease {i}", []) for i in range(200)]
+    linker = fresh_linker(name_context=False)
+    linker.set_kb(make_kb(entities))
+    found = linker.search_names([name, *rivals], top_k=3)
+    assert found[0][0][0] in {"D0", "D1", "D2", "D3"}
+    assert [pairs[0][0] for pairs in found[1:]] == ["R0", "R1", "R2"]
