@@ -523,6 +523,7 @@ class MetricEntityLinker(TrainablePipe):
                 logger.warning("%s (%s)", Errors.E010.format(path=path), err)
 
     def set_learned(self, learned: dict[str, Any] | None) -> None:
+        """Take what a ranker learned, as `CandidateRanker.to_dict` returns it; None for no ranker."""
         self.learned, self._ranker = learned, None
 
     def _kb_place(self) -> str | None:
