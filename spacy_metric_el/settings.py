@@ -6,6 +6,7 @@ are all made of the fields of `LinkerSettings`.
 
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any
 
 from .errors import Errors, MetricELError
@@ -14,6 +15,18 @@ Changes = dict[str, dict[str, Any]]
 
 RETIRED = {"entity_rows": False}
 """Settings of earlier versions, and the value that changes nothing: a config may still name them."""
+
+
+_KINDS: list[tuple[type, type, str]] = [
+    (bool, bool, "true or false"),
+    (int, Integral, "a whole number"),
+    (float, Real, "a number"),
+    # Settings that are off by default are numbers.
+    (type(None), Real, "a number"),
+    (str, str, "a string"),
+    (list, list, "a list"),
+]
+"""The type of a default, what a value must then be an instance of, and how that is called."""
 
 
 def _setting(
@@ -67,8 +80,9 @@ class LinkerSettings:
     prototype_radius: float = _setting(
         0.8,
         "ranker",
-        "Radius of the clusters of an entity's training mentions, in Euclidean distance of unit vectors: 0 to 2.",
+        "Radius of the clusters of an entity's training mentions, in Euclidean distance of unit vectors.",
         low=0,
+        high=2,
     )
     prototypes_per_entity: int = _setting(4, "ranker", "At most so many clusters.", low=1)
     # Training
@@ -88,6 +102,7 @@ class LinkerSettings:
         1.0,
         "training",
         "Factor of the optimizer's learning rate, for the linker's own layers: behind a transformer they want longer steps than it does, such as 20 times.",
+        low=0,
     )
     names_per_entity: int = _setting(
         3, "training", "Names of each gold entity in a training step.", low=1
@@ -96,7 +111,7 @@ class LinkerSettings:
         4, "training", "Mined names of other entities, for each gold one.", low=0
     )
     seed: int = _setting(
-        0, "training", "Seed of a fresh encoder, and of drawing names in training."
+        0, "training", "Seed of a fresh encoder, and of drawing names in training.", low=0
     )
     # Storage
     carry_kb: bool = _setting(
@@ -119,23 +134,41 @@ def default_settings() -> dict[str, Any]:
 
 
 def check_settings(name: str, settings: LinkerSettings) -> None:
-    """Check the ranges of settings.
+    """Check the kinds and ranges of settings.
 
     name (str): Name of the linker.
     settings (LinkerSettings): Its settings.
-    RAISES (MetricELError): E008 for the first one out of range.
+    RAISES (MetricELError): E008 for the first one of another kind, or out of range.
     """
     for setting in fields(LinkerSettings):
-        value = getattr(settings, setting.name)
-        low, high = setting.metadata["low"], setting.metadata["high"]
+        value, default = getattr(settings, setting.name), default_of(setting)
         # Where None is the default, it says that the setting is off.
-        if value is None and default_of(setting) is None:
+        if value is None and default is None:
             continue
-        if (low is not None and not value >= low) or (high is not None and not value <= high):
-            expected = f"between {low} and {high}" if high is not None else f"{low} or more"
+        expected = _kind_missed(value, default) or _range_missed(value, setting)
+        if expected:
             raise MetricELError(
                 Errors.E008.format(setting=setting.name, name=name, value=value, expected=expected)
             )
+
+
+def _kind_missed(value: Any, default: Any) -> str | None:
+    """RETURNS (str | None): The kind of value that is wanted, if this one is of another."""
+    kind, words = next(
+        (kind, words) for example, kind, words in _KINDS if isinstance(default, example)
+    )
+    # True is a whole number for Python, and no setting of one.
+    is_flag = isinstance(value, bool)
+    return None if isinstance(value, kind) and is_flag == (kind is bool) else words
+
+
+def _range_missed(value: Any, setting: Field) -> str | None:
+    """RETURNS (str | None): The range of a setting, if a value is not in it."""
+    low, high = setting.metadata["low"], setting.metadata["high"]
+    # Said so that NaN is in no range.
+    if (low is None or value >= low) and (high is None or value <= high):
+        return None
+    return f"between {low} and {high}" if high is not None else f"{low} or more"
 
 
 def settings_from(name: str, cfg: Mapping[str, Any]) -> LinkerSettings:

@@ -3,6 +3,7 @@
 from dataclasses import asdict, fields, replace
 from inspect import signature
 
+import numpy as np
 import pytest
 
 from spacy_metric_el.errors import MetricELError
@@ -45,6 +46,34 @@ def test_ranges_include_their_ends(name, bound, step):
     check_settings("linker", replace(LinkerSettings(), **{name: bound}))
     with pytest.raises(MetricELError, match=rf"^\[E008\].*`{name}`"):
         check_settings("linker", replace(LinkerSettings(), **{name: bound + step}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("top_k", "5"),
+        ("top_k", 5.5),
+        ("top_k", True),
+        ("top_k", None),
+        ("threshold", "0.5"),
+        ("threshold", float("nan")),
+        ("memory_weight", float("nan")),
+        ("nil", 0),
+        ("overwrite", "no"),
+        ("overwrite", 1),
+        ("labels_discard", "DATE"),
+        ("learn_rate_factor", -1.0),
+        ("seed", -1),
+    ],
+)
+def test_values_of_another_kind_are_refused(name, value):
+    with pytest.raises(MetricELError, match=rf"^\[E008\].*`{name}`"):
+        settings_from("linker", {name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("top_k", np.int64(5)), ("threshold", np.float32(1))])
+def test_numbers_of_numpy_are_taken(name, value):
+    assert getattr(settings_from("linker", {name: value}), name) == value
 
 
 def test_defaults_are_not_shared():

@@ -1,6 +1,8 @@
 """`evaluate`: how well a pipeline links the mentions of a corpus."""
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,7 +90,8 @@ def evaluate_cli(
     $ spacy metric-el evaluate ./pipeline dev.spacy --kb umls.kb --train train.spacy \\
         --output metrics.json
     """
-    from ..evaluation.evaluate import link_corpus
+    from ..encoding.feeding import feed, feeding_pipes
+    from ..evaluation.evaluate import link_corpus, link_gold, link_predicted
 
     check_corpus(corpus)
     if train is not None:
@@ -99,13 +102,18 @@ def evaluate_cli(
         linker.load_kb(kb, nlp=nlp, progress=shows_progress())
     # Names that are still to be encoded are no part of what is timed.
     linker.refresh_vectors(progress=shows_progress())
+    if use_predicted_ents:
+        pipes = list(takewhile(lambda pipe: pipe is not linker, (pipe for _, pipe in nlp.pipeline)))
+        link = partial(link_predicted, linker.predict, top_k=top_k)
+    else:
+        pipes = feeding_pipes(nlp, linker.model)
+        link = partial(link_gold, linker.predict_spans, top_k=top_k)
     run = link_corpus(
-        nlp,
-        linker,
         read_examples(nlp, corpus, limit=limit),
-        top_k=top_k,
+        partial(feed, pipes),
+        link,
+        nil=linker.settings.nil,
         batch_size=batch_size,
-        use_predicted_ents=use_predicted_ents,
         progress=shows_progress(),
     )
     if not any(mention.gold for mention in run.mentions):

@@ -1,19 +1,17 @@
 """Linking the gold mentions of a corpus, timed, and all measures of it in one dictionary."""
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 from spacy import util
-from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
-from thinc.api import Model
 from tqdm import tqdm
 
 from ..corpus.gold import GoldMention, gold_mentions
-from ..encoding.feeding import Pipe, feed, feeding_pipes
+from ..mentions import SpanRef
 from .baseline import ExactLookup
 from .calibration import calibration
 from .mentions import LinkedMention
@@ -26,27 +24,8 @@ DEPTHS = (1, 5, 64)
 """Depths k of recall@k."""
 
 
-class Linker(Protocol):
-    """What this module needs of a linker; `MetricEntityLinker` has it."""
-
-    model: Model
-    cfg: dict[str, Any]
-
-    def refresh_vectors(self) -> None:
-        """Make sure that nothing has to be encoded but the documents."""
-
-    def predict(self, docs: Sequence[Doc], *, top_k: int) -> Sequence[Sequence[Candidates]]:
-        """RETURNS: For each document and entity candidates, best first."""
-
-    def predict_spans(
-        self,
-        docs: Sequence[Doc],
-        spans: Sequence[tuple[int, int, int]],
-        *,
-        labels: Sequence[str],
-        top_k: int,
-    ) -> Sequence[Candidates]:
-        """RETURNS: For each span (document, first token, last token + 1) candidates, best first."""
+Link = Callable[[list[Doc], list[list[GoldMention]]], tuple[list[Candidates], int]]
+"""Gives the candidates of the gold mentions of documents, best first, and how many spans it linked."""
 
 
 @dataclass
@@ -75,48 +54,87 @@ class LinkedCorpus:
 
 
 def link_corpus(
-    nlp: Language,
-    linker: Linker,
     examples: Iterable[Example],
+    read: Callable[[list[Doc]], list[Doc]],
+    link: Link,
     *,
-    top_k: int = 64,
+    nil: str = "NIL",
     batch_size: int = 32,
-    use_predicted_ents: bool = False,
     progress: bool = False,
 ) -> LinkedCorpus:
     """Link every gold mention of a corpus, overlapping ones too.
 
-    The linker's best candidate counts whatever its score: the threshold is not applied.
+    The best candidate counts whatever its score: the threshold is not applied.
 
-    nlp (Language): The pipeline that the linker stands in.
-    linker (Linker): With a knowledge base.
     examples (Iterable[Example]): Read as a stream; with bare predicted documents.
-    top_k (int): Candidates of each mention.
+    read (Callable[[list[Doc]], list[Doc]]): Runs documents through all that stands in front
+        of the linker.
+    link (Link): Such as `link_gold` or `link_predicted`, with what they link by.
+    nil (str): The id of a mention without a concept.
     batch_size (int): Documents that go through the pipeline together.
-    use_predicted_ents (bool): Link the entities that the pipeline finds. A gold
-        mention is then right if an entity of its very tokens got its concept.
     progress (bool): Whether to show a progress bar.
     RETURNS (LinkedCorpus): Mentions and times.
     """
-    linker.refresh_vectors()
     run = LinkedCorpus()
-    pipes = _pipes_before(nlp, linker) if use_predicted_ents else feeding_pipes(nlp, linker.model)
-    link = _link_predicted if use_predicted_ents else _link_gold
     with tqdm(desc="Linking", unit=" documents", disable=not progress) as bar:
         for batch in util.minibatch(examples, batch_size):
-            gold = [gold_mentions(example, nil=linker.cfg["nil"]) for example in batch]
+            gold = [gold_mentions(example, nil=nil) for example in batch]
             started = perf_counter()
-            docs = feed(pipes, [example.predicted for example in batch])
-            fed = perf_counter()
-            candidates, n_linked = link(linker, docs, gold, top_k)
+            docs = read([example.predicted for example in batch])
+            have_read = perf_counter()
+            candidates, n_linked = link(docs, gold)
             ended = perf_counter()
             run.mentions.extend(_make_mentions(batch, gold, candidates, run.documents))
             run.documents += len(batch)
             run.linked += n_linked
             run.seconds += ended - started
-            run.linking_seconds += ended - fed
+            run.linking_seconds += ended - have_read
             bar.update(len(batch))
     return run
+
+
+def link_gold(
+    predict_spans: Callable[..., Sequence[Candidates]],
+    docs: Sequence[Doc],
+    gold: Sequence[Sequence[GoldMention]],
+    *,
+    top_k: int = 64,
+) -> tuple[list[Candidates], int]:
+    """Link the gold mentions themselves.
+
+    predict_spans (Callable): `MetricEntityLinker.predict_spans`, or another one like it.
+    docs (Sequence[Doc]): Documents that have been read.
+    gold (Sequence[Sequence[GoldMention]]): Their mentions.
+    top_k (int): Candidates of each.
+    RETURNS (tuple[list[Candidates], int]): See `Link`.
+    """
+    spans = [SpanRef(i, m.start, m.end) for i, mentions in enumerate(gold) for m in mentions]
+    labels = [mention.label for mentions in gold for mention in mentions]
+    return list(predict_spans(docs, spans, labels=labels, top_k=top_k)), len(spans)
+
+
+def link_predicted(
+    predict: Callable[..., Sequence[Sequence[Candidates]]],
+    docs: Sequence[Doc],
+    gold: Sequence[Sequence[GoldMention]],
+    *,
+    top_k: int = 64,
+) -> tuple[list[Candidates], int]:
+    """Link the entities that a pipeline found. A gold mention is right if an entity of its very tokens got its concept.
+
+    predict (Callable): `MetricEntityLinker.predict`, or another one like it.
+    docs (Sequence[Doc]): Documents with entities.
+    gold (Sequence[Sequence[GoldMention]]): Their gold mentions.
+    top_k (int): Candidates of each entity.
+    RETURNS (tuple[list[Candidates], int]): See `Link`; no candidates for a mention that is no entity.
+    """
+    found: list[Candidates] = []
+    for doc, mentions, candidates in zip(docs, gold, predict(docs, top_k=top_k), strict=True):
+        by_tokens = {
+            (ent.start, ent.end): linked for ent, linked in zip(doc.ents, candidates, strict=True)
+        }
+        found.extend(by_tokens.get((mention.start, mention.end), ()) for mention in mentions)
+    return found, sum(len(doc.ents) for doc in docs)
 
 
 def evaluate_links(
@@ -190,36 +208,3 @@ def _make_mentions(
         for mention in mentions:
             concepts = frozenset(mention.concept_ids)
             yield LinkedMention(doc_id, mention.text, concepts, tuple(next(found)))
-
-
-def _pipes_before(nlp: Language, linker: Linker) -> list[Pipe]:
-    pipes = [pipe for _, pipe in nlp.pipeline]
-    position = next((i for i, pipe in enumerate(pipes) if pipe is linker), len(pipes))
-    return pipes[:position]
-
-
-def _link_gold(
-    linker: Linker, docs: Sequence[Doc], gold: Sequence[Sequence[GoldMention]], top_k: int
-) -> tuple[list[Candidates], int]:
-    """RETURNS (tuple[list[Candidates], int]): Candidates of all gold mentions, and how many spans were linked."""
-    spans = [
-        (i, mention.start, mention.end) for i, mentions in enumerate(gold) for mention in mentions
-    ]
-    labels = [mention.label for mentions in gold for mention in mentions]
-    found = linker.predict_spans(docs, spans, labels=labels, top_k=top_k)
-    return list(found), len(spans)
-
-
-def _link_predicted(
-    linker: Linker, docs: Sequence[Doc], gold: Sequence[Sequence[GoldMention]], top_k: int
-) -> tuple[list[Candidates], int]:
-    """RETURNS (tuple[list[Candidates], int]): As `_link_gold`; none for a mention that is no entity."""
-    found: list[Candidates] = []
-    for doc, mentions, candidates in zip(
-        docs, gold, linker.predict(docs, top_k=top_k), strict=True
-    ):
-        by_tokens = {
-            (ent.start, ent.end): linked for ent, linked in zip(doc.ents, candidates, strict=True)
-        }
-        found.extend(by_tokens.get((mention.start, mention.end), ()) for mention in mentions)
-    return found, sum(len(doc.ents) for doc in docs)

@@ -232,7 +232,7 @@ class MetricEntityLinker(TrainablePipe):
             component has not seen a document.
         """
         docs = [docs] if isinstance(docs, Doc) else list(docs)
-        discard = set(self.cfg["labels_discard"])
+        discard = set(self.settings.labels_discard)
         ents = [(i, e) for i, doc in enumerate(docs) for e in doc.ents if e.label_ not in discard]
         spans = [SpanRef(i, ent.start, ent.end) for i, ent in ents]
         labels = [ent.label_ for _, ent in ents]
@@ -375,7 +375,7 @@ class MetricEntityLinker(TrainablePipe):
         self.encoder.initialize(sample)
         if self._kb is not None:
             self.encoder.fit(self._kb)
-            warn_of_unknown_concepts(self._kb, get_examples(), nil=self.cfg["nil"])
+            warn_of_unknown_concepts(self._kb, get_examples(), nil=self.settings.nil)
         warn_of_accumulation(self.name, nlp.config.get("training", {}) if nlp is not None else {})
 
     def update(
@@ -418,14 +418,14 @@ class MetricEntityLinker(TrainablePipe):
         """Take a step, `learn_rate_factor` times as long as those of other components."""
         from ..training.step import scaled_learn_rate
 
-        with scaled_learn_rate(sgd, self.cfg["learn_rate_factor"]):
+        with scaled_learn_rate(sgd, self.settings.learn_rate_factor):
             super().finish_update(sgd)
 
     def _training_step(self) -> "TrainingStep":
         if self._step is None:
             from ..training.step import TrainingStep
 
-            self._step = TrainingStep(self.encoder, self.loss, self.kb, seed=self.cfg["seed"])
+            self._step = TrainingStep(self.encoder, self.loss, self.kb, seed=self.settings.seed)
         return self._step
 
     # --- storage ---

@@ -157,21 +157,25 @@ class NameSampler:
             drawn.append(self.rng.choice(nearest, take, replace=False) if take else nearest)
         return np.unique(np.concatenate(drawn)).astype(np.int64)
 
-    def confusable(self, text: str, gold: Sequence[int], limit: int) -> np.ndarray:
-        """List the entities that a mention could be taken for, by its text.
+    def confusable(
+        self, texts: Sequence[str], gold: Sequence[Sequence[int]], limit: int
+    ) -> list[np.ndarray]:
+        """List the entities that mentions could be taken for, by their texts.
 
-        text (str): The mention.
-        gold (Sequence[int]): Its gold entities.
-        limit (int): Other entities, at most.
-        RETURNS (np.ndarray): (k,) int64: the gold entities, and then those that bear
-            the nearest names, nearest first.
+        texts (Sequence[str]): (n,) texts of the mentions.
+        gold (Sequence[Sequence[int]]): (n,) their gold entities.
+        limit (int): Other entities of each, at most.
+        RETURNS (list[np.ndarray]): For each mention (k,) int64: its gold entities, and then
+            those that bear the nearest names, nearest first.
         """
-        (names,) = self.mine([text])
-        _, bearers = self.kb.records.bearers_of(names)
-        _, first = np.unique(bearers, return_index=True)
-        others = bearers[np.sort(first)]
-        others = others[~np.isin(others, gold)][:limit]
-        return np.concatenate((np.asarray(gold, dtype=np.int64), others))
+        found = []
+        for names, own in zip(self.mine(texts), gold, strict=True):
+            _, bearers = self.kb.records.bearers_of(names)
+            _, first = np.unique(bearers, return_index=True)
+            others = bearers[np.sort(first)]
+            others = others[~np.isin(others, own)][:limit]
+            found.append(np.concatenate((np.asarray(own, dtype=np.int64), others)))
+        return found
 
     def _bears(self, names: np.ndarray, entity: int) -> np.ndarray:
         start, end = self.kb.records.entity_offsets[entity : entity + 2]

@@ -140,8 +140,8 @@ class TrainingStep:
         units, backprop_units = scale_to_unit(vectors[:, : self.encoder.context_width])
         context = ops.to_numpy(units)
         parts: list[tuple[np.ndarray, np.ndarray]] = []
-        for text, document, gold in zip(texts, documents, known, strict=True):
-            entities = self.sampler.confusable(text, gold, CONFUSABLE)
+        rivals = self.sampler.confusable(texts, known, CONFUSABLE)
+        for entities, document, gold in zip(rivals, documents, known, strict=True):
             prototypes, alive = self.memory.prototypes(document, entities)
             parts.append((prototypes[alive], np.isin(entities, gold)[alive]))
         offsets = offsets_of_lengths([len(prototypes) for prototypes, _ in parts])

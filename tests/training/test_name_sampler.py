@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_metric_el.kb.entity import Entity
+from spacy_metric_el.kb.index.row_vectors import RowVectors
 from spacy_metric_el.text import normalise_name
 from spacy_metric_el.training import name_sampler as name_sampler_module
 from spacy_metric_el.training.name_sampler import (
@@ -173,14 +174,30 @@ def test_names_are_mined_in_the_rows_of_the_start(linker):
 @pytest.mark.parametrize("limit", [0, 2, 16])
 def test_confusable_entities_equal_a_loop(linker, limit):
     sampler, records = NameSampler(linker.encoder, linker.kb, seed=0), linker.kb.records
-    for text in TEXTS:
-        for gold in ([0], [2, 3]):
+    for gold in ([0], [2, 3]):
+        confusable = sampler.confusable(TEXTS, [gold] * len(TEXTS), limit)
+        for text, found in zip(TEXTS, confusable, strict=True):
             others = []
             for name in naive_nearest(linker, text, linker.vectors.n_rows):
                 for entity in records.name_entities[slice(*records.name_offsets[name : name + 2])]:
                     if entity not in [*gold, *others]:
                         others.append(entity)
-            assert sampler.confusable(text, gold, limit).tolist() == [*gold, *others[:limit]]
+            assert found.tolist() == [*gold, *others[:limit]]
+
+
+def test_a_step_searches_no_text_by_itself(linker, monkeypatch):
+    sampler = NameSampler(linker.encoder, linker.kb, seed=0)
+    searched = []
+    search = RowVectors.search
+
+    def count(self, queries, *args, **kwargs):
+        searched.append(len(queries))
+        return search(self, queries, *args, **kwargs)
+
+    monkeypatch.setattr(RowVectors, "search", count)
+    sampler.confusable([*TEXTS, *TEXTS], [[0]] * (2 * len(TEXTS)), 4)
+    sampler.confusable(TEXTS, [[1]] * len(TEXTS), 4)
+    assert searched == [len({normalise_name(text) for text in TEXTS})]
 
 
 @pytest.mark.parametrize("negatives", [0, 1, 3])
