@@ -1,7 +1,7 @@
 """Where the commands that make a knowledge base put it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from spacy.cli._util import Opt
 from wasabi import Printer
@@ -42,10 +42,10 @@ def check_output(output: Path) -> None:
         raise MetricELError(Errors.E138.format(path=output))
 
 
-def building(output: Path, meta: dict[str, Any]) -> dict[str, Any]:
-    """RETURNS (dict[str, Any]): How a knowledge base is made that goes to a folder: files grow beside it, on the same disk."""
+def folder_beside(output: Path) -> Path:
+    """RETURNS (Path): Where files may grow that go to a folder: beside it, on the same disk; made if it is not there."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    return {"meta": meta, "work_folder": output.parent, "progress": shows_progress()}
+    return output.parent
 
 
 def write_kb(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..kb import Entity
+    from ..kb.importers.options import ReadOptions
 
 Format = Annotated[
     str | None,
@@ -84,8 +85,9 @@ def read_options(
     preset: str | None,
     suppressed: bool,
     columns: list[str] | None,
-) -> dict[str, Any]:
-    """RETURNS (dict[str, Any]): Fields of `ReadOptions`. RAISES (MetricELError): E313 for a value that is none."""
+) -> "ReadOptions":
+    """RETURNS (ReadOptions): What the command's options say. RAISES (MetricELError): E313 for a value that is none."""
+    from ..kb.importers.options import DEFAULTS, ReadOptions
     from ..kb.importers.semantic_types import ST21PV_SOURCES, ST21PV_TYPES
     from ..kb.importers.table import FIELDS
 
@@ -98,31 +100,30 @@ def read_options(
             known = ", ".join(f"{name}=HEADING" for name in FIELDS)
             raise MetricELError(Errors.E313.format(option="--columns", value=column, known=known))
         places[field] = heading
-    languages = {"languages": _split(lang) - {"all"}} if lang else {}
-    return {
-        "id_prefix": id_prefix,
-        "sources": _split(sources) or (ST21PV_SOURCES if preset else frozenset()),
-        "semantic_types": _split(semantic_types) or (ST21PV_TYPES if preset else frozenset()),
-        "suppressed": suppressed,
-        "columns": places,
-        **languages,
-    }
+    return ReadOptions(
+        id_prefix=id_prefix,
+        languages=_split(lang) - {"all"} if lang else DEFAULTS.languages,
+        sources=_split(sources) or (ST21PV_SOURCES if preset else frozenset()),
+        semantic_types=_split(semantic_types) or (ST21PV_TYPES if preset else frozenset()),
+        suppressed=suppressed,
+        columns=places,
+    )
 
 
 def open_sources(
-    paths: list[Path], format: str | None, options: dict[str, Any]
+    paths: list[Path], format: str | None, options: "ReadOptions"
 ) -> "list[Iterable[Entity]]":
     """Open vocabularies, with a progress bar each.
 
     paths (list[Path]): The sources; all are looked for before the first one is read.
     format (str | None): Of all of them.
-    options (dict[str, Any]): As `read_options` gives them.
+    options (ReadOptions): As `read_options` gives them.
     RETURNS (list[Iterable[Entity]]): The concepts of each.
     RAISES (MetricELError): E103 for a missing source, E104 for an unknown format.
     """
     from ..kb.importers import read_entities
 
-    streams = [read_entities(path, format=format, **options) for path in paths]
+    streams = [read_entities(path, options, format=format) for path in paths]
     return [
         tqdm(stream, f"Reading {path.name}", unit=" concepts", disable=not shows_progress())
         for path, stream in zip(paths, streams, strict=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 from spacy.cli._util import Arg, Opt
 
 from ..corpus.files import check_corpus
-from ._kb_output import GpuId, Model, Workers, building, check_output, write_kb
+from ._kb_output import GpuId, Model, Workers, check_output, folder_beside, write_kb
 from ._sources import (
     Columns,
     Format,
@@ -23,7 +23,7 @@ from ._sources import (
     open_sources,
     read_options,
 )
-from ._util import kb_app, load_pipeline, use_device
+from ._util import kb_app, load_pipeline, shows_progress, use_device
 
 
 @kb_app.command("build")
@@ -96,5 +96,7 @@ def kb_build_cli(
         "mentions": describe_files(corpora),
         **({"index": index} if index else {}),
     }
-    kb = FaissKnowledgeBase.from_sources(streams, uses, **building(output, meta))
+    kb = FaissKnowledgeBase.from_sources(
+        streams, uses, meta=meta, work_folder=folder_beside(output), progress=shows_progress()
+    )
     write_kb(kb, output, pipeline, workers)

@@ -8,7 +8,7 @@ from spacy.cli._util import Arg, Opt
 
 from ..corpus.files import check_corpus
 from ..errors import Errors, MetricELError
-from ._kb_output import GpuId, Model, Workers, building, check_output, write_kb
+from ._kb_output import GpuId, Model, Workers, check_output, folder_beside, write_kb
 from ._sources import (
     Columns,
     Format,
@@ -24,7 +24,7 @@ from ._sources import (
     open_sources,
     read_options,
 )
-from ._util import kb_app, load_pipeline, use_device
+from ._util import kb_app, load_pipeline, shows_progress, use_device
 
 if TYPE_CHECKING:
     from ..kb import FaissKnowledgeBase
@@ -86,7 +86,14 @@ def kb_add_cli(
     kb, target, pipeline = _prepare([path], output or path, model, gpu_id)
     streams = open_sources(sources or [], format, options)
     meta = _join_meta(kb, describe_files(sources or []), describe_files(corpora))
-    made = combine(kb, streams, count_uses(corpora), **building(target, meta))
+    made = combine(
+        kb,
+        streams,
+        count_uses(corpora),
+        meta=meta,
+        work_folder=folder_beside(target),
+        progress=shows_progress(),
+    )
     write_kb(made, target, pipeline, workers)
 
 
@@ -117,7 +124,13 @@ def kb_remove_cli(
     if unknown or not wanted:
         found = f"{len(unknown)} unknown ids, such as {unknown[0]}" if unknown else "no ids"
         raise MetricELError(Errors.E314.format(path=path, found=found))
-    made = combine([kb], without=wanted, **building(target, _join_meta([kb])))
+    made = combine(
+        [kb],
+        without=wanted,
+        meta=_join_meta([kb]),
+        work_folder=folder_beside(target),
+        progress=shows_progress(),
+    )
     write_kb(made, target, None)
 
 
@@ -143,7 +156,12 @@ def kb_merge_cli(
     from ..kb.changes import combine
 
     kbs, target, pipeline = _prepare(paths, output, model, gpu_id)
-    made = combine(kbs, **building(target, _join_meta(kbs)))
+    made = combine(
+        kbs,
+        meta=_join_meta(kbs),
+        work_folder=folder_beside(target),
+        progress=shows_progress(),
+    )
     write_kb(made, target, pipeline, workers)
 
 

@@ -12,6 +12,7 @@ from spacy.training import Example
 from ..errors import Errors, MetricELError, Warnings
 from ..kb.entity import Entity
 from ..kb.importers import read_entities
+from ..kb.importers.options import ReadOptions
 from .alignment import AlignmentCounts, make_gold_doc
 from .pubtator import PubTatorDocument, PubTatorMention, read_pubtator
 
@@ -171,7 +172,9 @@ class KBSynonymCorpus:
             raise MetricELError(Errors.E210.format(path=self.path, min_names=self.min_names))
 
     def _iter_entities(self) -> Iterator[Entity]:
-        entities = read_entities(self.path, format=self.format, id_prefix=self.id_prefix)
+        entities = read_entities(
+            self.path, ReadOptions(id_prefix=self.id_prefix), format=self.format
+        )
         return (entity for entity in entities if len(entity.aliases) >= self.min_names)
 
     def _draw_names(self, entity: Entity, draw: random.Random) -> list[str]:

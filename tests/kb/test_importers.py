@@ -11,6 +11,7 @@ from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb.entity import Entity, clean_entity
 from spacy_metric_el.kb.importers import (
     FORMATS,
+    ReadOptions,
     merge_entities,
     read_entities,
     read_jsonl,
@@ -209,7 +210,7 @@ def test_formats_are_told_by_ending_or_content(tmp_path, name, sample):
         pytest.importorskip("rdflib")
     text = SAMPLES[sample].replace(",", "\t") if ".TSV" in name else SAMPLES[sample]
     path = write(tmp_path / name, text)
-    (entity,) = read_entities(path, id_prefix="")
+    (entity,) = read_entities(path, ReadOptions(id_prefix=""))
     assert entity.canonical_name == "Fever"
 
 
@@ -263,7 +264,7 @@ def test_obo_gives_a_concept_per_cross_reference(tmp_path, name):
 
 
 def test_obo_without_prefix_gives_the_terms_themselves(tmp_path):
-    entities = list(read_entities(write(tmp_path / "kb.obo", OBO), id_prefix=""))
+    entities = list(read_entities(write(tmp_path / "kb.obo", OBO), ReadOptions(id_prefix="")))
     assert [entity.concept_id for entity in entities] == ["HP:0000006", "HP:0000007"]
 
 
@@ -282,7 +283,7 @@ def test_obo_names_the_line_that_is_not_obo(tmp_path):
 
 
 def test_obo_without_the_prefix_names_those_it_has(tmp_path):
-    error = raised(write(tmp_path / "kb.obo", OBO), id_prefix="UMLS_CUI")
+    error = raised(write(tmp_path / "kb.obo", OBO), options=ReadOptions(id_prefix="UMLS_CUI"))
     assert error.code == "E108"
     assert all(text in str(error) for text in ["kb.obo", "'UMLS_CUI'", "UMLS, SNOMEDCT_US"])
 
@@ -291,7 +292,7 @@ def test_obo_without_the_prefix_names_those_it_has(tmp_path):
     ("name", "text"), [("kb.obo", "format-version: 1.2\n"), ("kb.jsonl", "\n")]
 )
 def test_a_file_without_concepts_is_refused(tmp_path, name, text):
-    error = raised(write(tmp_path / name, text), id_prefix="")
+    error = raised(write(tmp_path / name, text), options=ReadOptions(id_prefix=""))
     assert error.code == "E111"
     assert name in str(error)
 
@@ -326,7 +327,7 @@ obo_lines = st.sampled_from(
 def test_shuffled_obo_parses_or_raises_a_coded_error(tmp_path_factory, lines):
     path = write(tmp_path_factory.mktemp("any") / "kb.obo", "\n".join(lines))
     for prefix in ("UMLS", ""):
-        entities, code = read_or_code(path, id_prefix=prefix)
+        entities, code = read_or_code(path, options=ReadOptions(id_prefix=prefix))
         assert entities or code
         assert all(entity.concept_id and entity.aliases for entity in entities)
 

@@ -4,7 +4,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...errors import Errors, MetricELError
 from ...lines import existing_file, open_binary
@@ -105,13 +105,13 @@ def _read_head(path: Path) -> str:
 
 
 def read_entities(
-    path: str | Path, *, format: str | None = None, **options: Any
+    path: str | Path, options: ReadOptions = DEFAULTS, *, format: str | None = None
 ) -> Iterator[Entity]:
     """Stream the concepts of a vocabulary.
 
     path (str | Path): The file, plain or `.gz`, or the folder of a UMLS release.
+    options (ReadOptions): Such as the prefix of ids.
     format (str | None): A key of `FORMATS`; known by ending and content if None.
-    options (Any): Fields of `ReadOptions`, such as `id_prefix`.
     RETURNS (Iterator[Entity]): Tidy records. A concept comes once, but for formats whose
         files are too large to hold, where it comes once for each stretch of its lines.
     RAISES (MetricELError): E103 if the file is missing and E104 if its format
@@ -123,4 +123,4 @@ def read_entities(
     key = detect_format(path) if format is None else format
     if key not in FORMATS:
         raise MetricELError(Errors.E104.format(path=path, format=key, known=", ".join(FORMATS)))
-    return FORMATS[key].read(path, DEFAULTS._replace(**options))
+    return FORMATS[key].read(path, options)
