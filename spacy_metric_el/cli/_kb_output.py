@@ -77,12 +77,8 @@ def _write_encoded(
     linker: "MetricEntityLinker",
     workers: int,
 ) -> None:
-    from ..files import replaced_folder
-
-    with replaced_folder(output) as fresh:
-        kb.to_disk(fresh)
-        linker.load_kb(fresh, nlp=nlp, progress=shows_progress(), workers=workers)
-        # `load_kb` only warns where it cannot keep the vectors.
-        vectors = linker.encoder.vectors_of(linker.kb)
-        if vectors is not linker.kb.vectors:
-            linker.kb.store_vectors(vectors)
+    linker.encoder.upstream.set_pipeline(nlp)
+    vectors = linker.encoder.vectors_of(
+        kb, work_folder=output.parent, progress=shows_progress(), workers=workers
+    )
+    kb.with_vectors(vectors).to_disk(output)

@@ -1,6 +1,5 @@
 """A vocabulary through the encoder: fitting a fresh one, and making all rows."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,6 +65,7 @@ def encode_rows(
     fingerprint: str,
     *,
     older: Sequence[RowVectors] = (),
+    work_folder: Path | None = None,
     progress: bool = False,
     workers: int = 1,
 ) -> RowVectors:
@@ -76,6 +76,7 @@ def encode_rows(
     fingerprint (str): Of the encoder.
     older (Sequence[RowVectors]): Vectors of its names: those by this encoder are kept, and
         of the others, where they are of the same names, the postings.
+    work_folder (Path | None): Where many vectors may wait; see `row_buffer`.
     progress (bool): Whether to show a progress bar.
     workers (int): Processes that encode names; see `name_workers`.
     RETURNS (RowVectors): A row for each name.
@@ -87,8 +88,7 @@ def encode_rows(
     rows = np.full(n_names, -1) if known is None else known.rows_of(names)
     n_empty = encoder.n_empty
     title = "Encoding names" if known is None else "Encoding new names"
-    folder = _work_folder(kb)
-    buffer = row_buffer(n_names, encoder.width - n_empty, folder)
+    buffer = row_buffer(n_names, encoder.width - n_empty, work_folder)
     n_missing = int((rows < 0).sum())
     with (
         progress_bar(n_missing, title, shown=progress) as bar,
@@ -112,7 +112,7 @@ def encode_rows(
         def texts_of(some: np.ndarray) -> list[str]:
             return records.names["name"].take(some).to_pylist()
 
-        return build_postings(texts_of, n_names, folder, progress=progress)
+        return build_postings(texts_of, n_names, work_folder, progress=progress)
 
     return make_row_vectors(
         buffer,
@@ -128,8 +128,3 @@ def progress_bar(total: int, title: str, *, shown: bool) -> tqdm:
     """RETURNS (tqdm): A bar for the encoding of names; none where it is not shown, or the names are few."""
     hidden = None if shown and total >= PROGRESS_FROM else True
     return tqdm(total=total, desc=title, unit=" names", disable=hidden, leave=False)
-
-
-def _work_folder(kb: FaissKnowledgeBase) -> Path | None:
-    """Vectors wait beside the index that they are for, on the same disk."""
-    return kb.path if kb.path is not None and os.access(kb.path, os.W_OK) else None

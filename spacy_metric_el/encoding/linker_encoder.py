@@ -168,11 +168,19 @@ class LinkerEncoder:
         return self._held.vectors if self._held is not None and self._held.kb() is kb else None
 
     def vectors_of(
-        self, kb: "FaissKnowledgeBase", *, progress: bool = False, workers: int = 1
+        self,
+        kb: "FaissKnowledgeBase",
+        *,
+        work_folder: Path | None = None,
+        progress: bool = False,
+        workers: int = 1,
     ) -> "RowVectors":
         """Give the vectors of a knowledge base by the present weights; names are encoded if need be.
 
         kb (FaissKnowledgeBase): Stays as it is: what another linker has of it, too.
+        work_folder (Path | None): Where many vectors may wait for their index; if None, the
+            knowledge base's own folder where it has one that can be written, else the
+            system's folder for such files.
         progress (bool): Whether to show a progress bar.
         workers (int): Processes that encode names.
         RETURNS (RowVectors): A row for each name.
@@ -185,7 +193,14 @@ class LinkerEncoder:
         older = [x for x in (self.held_vectors(kb), kb.vectors) if x is not None]
         found = next((x for x in older if _is_whole(x, own, kb.records)), None)
         if found is None:
-            found = self._encode(kb, own, older, progress=progress, workers=workers)
+            found = self._encode(
+                kb,
+                own,
+                older,
+                work_folder=work_folder or _own_folder(kb),
+                progress=progress,
+                workers=workers,
+            )
         self._held = _HeldVectors(weakref.ref(kb), probe(self.models()), found)
         return found
 
@@ -221,6 +236,7 @@ class LinkerEncoder:
         own: str,
         older: "Sequence[RowVectors]",
         *,
+        work_folder: Path | None,
         progress: bool,
         workers: int,
     ) -> "RowVectors":
@@ -230,7 +246,15 @@ class LinkerEncoder:
         is_surprise = kb.records.n_names >= WARNED_FROM and self.held_vectors(kb) is None
         level = logging.WARNING if is_surprise else logging.INFO
         logger.log(level, Warnings.W002.format(names=kb.records.n_names))
-        vectors = encode_rows(self.names, kb, own, older=older, progress=progress, workers=workers)
+        vectors = encode_rows(
+            self.names,
+            kb,
+            own,
+            older=older,
+            work_folder=work_folder,
+            progress=progress,
+            workers=workers,
+        )
         if self._fit is not None and self._fit[0] == fingerprint([self._surface()]):
             vectors = replace(vectors, fit=self._fit[1])
         return vectors
@@ -244,10 +268,15 @@ def _is_whole(vectors: "RowVectors", own: str, records: "Records") -> bool:
     return vectors.fingerprint == own and vectors.n_rows == records.n_names
 
 
+def _own_folder(kb: "FaissKnowledgeBase") -> Path | None:
+    """RETURNS (Path | None): The folder that a knowledge base lies in; None if there is none, or it cannot be written."""
+    return kb.path if kb.path is not None and os.access(kb.path, os.W_OK) else None
+
+
 def _store_vectors(kb: "FaissKnowledgeBase", vectors: "RowVectors") -> None:
     """Put new vectors into the knowledge base's folder, where that is possible."""
     try:
-        if kb.path is None or not os.access(kb.path, os.W_OK):
+        if _own_folder(kb) is None:
             raise PermissionError("the folder is read-only")
         kb.store_vectors(vectors)
     except OSError as err:

@@ -1,13 +1,16 @@
 """`kb add`, `kb remove`, `kb merge`, `kb export` and `kb verify`."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import spacy
 
+from spacy_metric_el.encoding import kb_rows
 from spacy_metric_el.encoding.name_encoder import NameEncoder
 from spacy_metric_el.kb import Entity, FaissKnowledgeBase
+from spacy_metric_el.kb import knowledge_base as knowledge_base_module
 from spacy_metric_el.kb.importers import read_entities
 from spacy_metric_el.kb.index.row_vectors import make_row_vectors
 
@@ -70,6 +73,63 @@ def test_added_vectors_are_those_of_a_new_build(run, files, fitted, kb, more, tm
     rows = np.arange(expected.vectors.n_rows)
     np.testing.assert_array_equal(found.vectors.names, expected.vectors.names)
     np.testing.assert_allclose(found.vectors.decode(rows), expected.vectors.decode(rows), atol=1e-5)
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """How many rows of vectors are written, each time, and which folders are opened."""
+    written = SimpleNamespace(rows=[], opened=[])
+    write, read = knowledge_base_module.write_vectors, knowledge_base_module.read_manifest
+
+    def note_rows(vectors, folder):
+        written.rows.append(vectors.n_rows)
+        write(vectors, folder)
+
+    def note_folder(folder, *args):
+        written.opened.append(folder)
+        return read(folder, *args)
+
+    monkeypatch.setattr(knowledge_base_module, "write_vectors", note_rows)
+    monkeypatch.setattr(knowledge_base_module, "read_manifest", note_folder)
+    return written
+
+
+def arguments(command, files, kb, more, output):
+    """RETURNS (list): Of a command that makes the knowledge base in `output` of others and new concepts."""
+    if command == "add":
+        return [kb, more, "--output", output]
+    if command == "merge":
+        FaissKnowledgeBase.from_entities(NEW).to_disk(output.with_name("new.kb"))
+        return [output, kb, output.with_name("new.kb")]
+    return [output, files.vocabulary, more]
+
+
+@pytest.mark.parametrize("command", ["add", "merge", "build"])
+def test_vectors_are_written_once_into_a_folder_that_nobody_opens(
+    run, files, fitted, kb, more, tmp_path, written, command
+):
+    output = tmp_path / "made" / "both.kb"
+    args = arguments(command, files, kb, more, output)
+    written.opened.clear()
+    result = run("kb", command, *args, "--model", fitted)
+    assert result.exit_code == 0, result.output
+    found = FaissKnowledgeBase.from_disk(output)
+    assert written.rows == [found.records.n_names]
+    assert [path.name for path in written.opened if ".new-" in str(path)] == []
+    assert [path for path in output.parent.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("command", ["add", "merge", "build"])
+def test_vectors_wait_beside_the_folder_that_is_made(
+    run, files, fitted, kb, more, tmp_path, monkeypatch, command
+):
+    output, waiting, buffer = tmp_path / "made" / "both.kb", [], kb_rows.row_buffer
+    monkeypatch.setattr(
+        kb_rows, "row_buffer", lambda *args: waiting.append(args[2]) or buffer(*args)
+    )
+    args = arguments(command, files, kb, more, output)
+    assert run("kb", command, *args, "--model", fitted).exit_code == 0
+    assert waiting == [output.parent]
 
 
 def test_what_is_new_is_encoded_at_the_next_load(run, fitted, kb, more, encoded_names):

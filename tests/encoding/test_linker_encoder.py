@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from spacy_metric_el.encoding import kb_rows, linker_encoder
+from spacy_metric_el.kb import FaissKnowledgeBase
 
 from ..util import LINKER, links, make_kb, make_nlp
 
@@ -79,6 +80,20 @@ def test_vectors_of_a_folder_are_taken_as_they_are(encoded, tmp_path):
     second.get_pipe(LINKER).load_kb(tmp_path / "kb")
     assert len(encoded) == 1
     assert links(first(TEXT)) == links(second(TEXT))
+
+
+def test_vectors_wait_in_the_folder_that_they_are_for(tmp_path, monkeypatch):
+    waiting, buffer = [], kb_rows.row_buffer
+    monkeypatch.setattr(
+        kb_rows, "row_buffer", lambda *args: waiting.append(args[2]) or buffer(*args)
+    )
+    make_kb().to_disk(tmp_path / "kb")
+    nlp = make_nlp()
+    nlp.get_pipe(LINKER).load_kb(tmp_path / "kb")
+    linker_of(make_kb()).get_pipe(LINKER).refresh_vectors()
+    monkeypatch.setattr(linker_encoder.os, "access", lambda path, mode: False)
+    linker_of(FaissKnowledgeBase.from_disk(tmp_path / "kb"), model={"seed": 1})(TEXT)
+    assert waiting == [tmp_path / "kb", None, None]
 
 
 def test_many_names_are_warned_of_once(monkeypatch, caplog):
