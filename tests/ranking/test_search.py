@@ -10,7 +10,7 @@ from spacy_metric_el.mentions import encoded_names
 from spacy_metric_el.ranking.retrieval import keep_first, name_candidates, retrieve
 from spacy_metric_el.settings import LinkerSettings
 
-from .vocabulary import make_kb, unit_vectors
+from ..kb.vocabulary import make_kb, unit_vectors
 
 QUERIES = unit_vectors(7, seed=5)
 
