@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..segments import offsets_of_lengths, spread
+from ..segments import offsets_of_lengths, over_runs, spread
 from ..text import normalise_name, stable_hash
 from .entity import Entity
 
@@ -134,7 +134,7 @@ class Records:
     @cached_property
     def entity_names(self) -> np.ndarray:
         """RETURNS (np.ndarray): (n_links,) int32, the names of each entity in turn."""
-        owners = np.repeat(np.arange(self.n_names, dtype=np.int32), np.diff(self.name_offsets))
+        owners = over_runs(np.arange(self.n_names, dtype=np.int32), self.name_offsets)
         return owners[np.argsort(self.name_entities, kind="stable")]
 
     def bearers_of(self, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,17 @@ from typing import NamedTuple
 import numpy as np
 
 from ..kb.records import Records, link_mass
-from ..segments import offsets_of, segment_max, segment_min, segment_sum, spread
+from ..segments import (
+    offsets_of,
+    offsets_of_lengths,
+    over_runs,
+    owners_of_lengths,
+    segment_max,
+    segment_min,
+    segment_sum,
+    spread,
+    starts_run,
+)
 from .counts import PairCounts
 
 WRITTEN_SHARE = 0.9
@@ -110,12 +120,12 @@ class CandidateTable(NamedTuple):
     @property
     def mentions(self) -> np.ndarray:
         """RETURNS (np.ndarray): (p,) int64, the mention of each pair."""
-        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+        return owners_of_lengths(np.diff(self.offsets))
 
     @property
     def places(self) -> np.ndarray:
         """RETURNS (np.ndarray): (p,) int64, the place of each pair in its run."""
-        return np.arange(len(self.entities)) - np.repeat(self.offsets[:-1], np.diff(self.offsets))
+        return np.arange(len(self.entities)) - over_runs(self.offsets[:-1], self.offsets)
 
     def take(self, pairs: np.ndarray, offsets: np.ndarray | None = None) -> "CandidateTable":
         """Take some of the pairs.
@@ -178,10 +188,8 @@ def collect_candidates(
     owners, entities, mentions, base = (
         values[order] for values in (owners, entities, mentions, base)
     )
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = (mentions[1:] != mentions[:-1]) | (entities[1:] != entities[:-1])
     # The first link of each entity speaks for it; the others only say how many rows there were.
-    best = np.flatnonzero(first)
+    best = np.flatnonzero(starts_run(mentions, entities))
     groups = np.append(best, len(order))
     near, similarities = near[order], similarities[owners]
     written, long = (
@@ -256,7 +264,7 @@ def _exact_names(hits: Hits, is_of_form: np.ndarray, n_mentions: int) -> np.ndar
 def _falling(pairs: CandidateTable) -> np.ndarray:
     """RETURNS (np.ndarray): (p,) float32, base scores, those that are not near at most as high as the lowest near one."""
     lowest = segment_min(np.where(pairs.is_near, pairs.base, np.inf), pairs.offsets, np.inf)
-    highest = np.repeat(lowest, np.diff(pairs.offsets)).astype(np.float32)
+    highest = over_runs(lowest, pairs.offsets).astype(np.float32)
     return np.where(pairs.is_near, pairs.base, np.minimum(pairs.base, highest))
 
 
@@ -279,7 +287,7 @@ def sort_runs(
 
 def join_candidates(parts: list[CandidateTable]) -> CandidateTable:
     """RETURNS (CandidateTable): The runs of several tables, one table after the other."""
-    starts = np.cumsum([0, *(part.offsets[-1] for part in parts)])
+    starts = offsets_of_lengths([part.offsets[-1] for part in parts])
     offsets = [part.offsets[:-1] + start for part, start in zip(parts, starts, strict=False)]
     columns = (np.concatenate(values) for values in zip(*(part[1:] for part in parts), strict=True))
     return CandidateTable(np.concatenate([*offsets, starts[-1:]]), *columns)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..segments import segment_softmax, segment_sum
+from ..segments import owners_of_lengths, segment_softmax, segment_sum
 
 NOTHING = np.float32(-1e9)
 """The logit of "none of them", which is no choice here."""
@@ -108,7 +108,7 @@ def contrast_loss(
     """
     offsets, prototypes, is_right = contrast
     lengths = np.diff(offsets)
-    owners = np.repeat(np.arange(len(lengths)), lengths)
+    owners = owners_of_lengths(lengths)
     n_right = segment_sum(is_right.astype(np.float32), offsets)
     used = (n_right > 0) & (n_right < lengths)
     gradient = np.zeros_like(mentions, dtype=np.float32)
