@@ -13,7 +13,6 @@ from ..segments import (
     segment_max,
     segment_min,
     segment_sum,
-    spread,
     starts_run,
 )
 from .counts import PairCounts
@@ -162,8 +161,7 @@ def collect_candidates(
         canonical names, and then those of the first concept id.
     """
     # A hit becomes one link for each entity that bears its name.
-    starts = records.name_offsets[hits.names]
-    owners, links = spread(starts, records.name_offsets[hits.names + 1] - starts)
+    owners, links = records.links_of_names(hits.names)
     entities = records.name_entities[links]
     mentions = hits.mentions[owners]
     counts = records.name_counts[links].astype(np.float32)
@@ -203,22 +201,22 @@ def collect_candidates(
         for flags in (hits.is_written, hits.is_long)
     )
     pairs = CandidateTable(
-        offsets_of(mentions[best], n_mentions),
-        entities[best],
-        hits.queries[owners[best]],
-        hits.rows[owners[best]],
-        names,
-        base[best],
-        similarities[best],
-        written,
-        long,
-        is_written,
-        is_long,
-        log_priors[order][best],
-        counts[order][best],
-        preferred[order][best],
-        segment_sum(near.astype(np.float32), groups),
-        near[best],
+        offsets=offsets_of(mentions[best], n_mentions),
+        entities=entities[best],
+        queries=hits.queries[owners[best]],
+        rows=hits.rows[owners[best]],
+        names=names,
+        base=base[best],
+        similarities=similarities[best],
+        written=written,
+        long=long,
+        is_written=is_written,
+        is_long=is_long,
+        log_priors=log_priors[order][best],
+        link_counts=counts[order][best],
+        is_preferred=preferred[order][best],
+        n_rows=segment_sum(near.astype(np.float32), groups),
+        is_near=near[best],
     )
     ranks = (pairs.entities, ~pairs.is_preferred, ~exact[order][best], -pairs.base, ~pairs.is_near)
     order = np.lexsort((*ranks, pairs.mentions))
