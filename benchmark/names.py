@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spacy_metric_el.kb import FaissKnowledgeBase
+from spacy_metric_el.segments import owners_of_lengths
 
 Candidates = tuple[tuple[str, float], ...]
 """Concept ids and scores, best first."""
@@ -31,7 +32,7 @@ class NameTable(NamedTuple):
 
     def names_of_concepts(self) -> Iterator[list[int]]:
         """YIELDS (list[int]): The names of each concept in turn, by their normal form."""
-        owners = np.repeat(np.arange(len(self.keys)), np.diff(self.offsets))
+        owners = owners_of_lengths(np.diff(self.offsets))
         order = np.argsort(self.entities, kind="stable")
         ends = np.cumsum(np.bincount(self.entities, minlength=len(self.concepts)))
         for names in np.split(owners[order], ends[:-1]):

@@ -13,7 +13,7 @@ def spread(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndar
     RETURNS (tuple[np.ndarray, np.ndarray]): For each place, in the order of runs, the
         run it belongs to and the place itself, (lengths.sum(),) int64 each.
     """
-    return np.repeat(np.arange(len(starts)), lengths), places_of(starts, lengths)
+    return owners_of_lengths(lengths), places_of(starts, lengths)
 
 
 def places_of(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -32,6 +32,25 @@ def offsets_of(owners: np.ndarray, n: int) -> np.ndarray:
 def offsets_of_lengths(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
     """RETURNS (np.ndarray): (n + 1,) int64, where each of n runs starts and ends, by their lengths."""
     return np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+
+
+def owners_of_lengths(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    """RETURNS (np.ndarray): (p,) int64, the number of each value's run, by the lengths of the runs."""
+    return np.repeat(np.arange(len(lengths)), np.asarray(lengths, dtype=np.int64))
+
+
+def over_runs(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """RETURNS (np.ndarray): (p,), the value of each of n runs once for each place of the run; from (n,) values and (n + 1,) offsets."""
+    return np.repeat(values, np.diff(offsets))
+
+
+def starts_run(*keys: np.ndarray) -> np.ndarray:
+    """RETURNS (np.ndarray): (p,) bool, whether any of the keys, (p,) each, differs from the one before; true for the first."""
+    starts = np.ones(len(keys[0]), dtype=bool)
+    starts[1:] = keys[0][1:] != keys[0][:-1]
+    for key in keys[1:]:
+        starts[1:] |= key[1:] != key[:-1]
+    return starts
 
 
 def segment_max(values: np.ndarray, offsets: np.ndarray, empty: float) -> np.ndarray:
@@ -71,11 +90,10 @@ def segment_softmax(logits: np.ndarray, offsets: np.ndarray, extra: np.ndarray) 
     RETURNS (np.ndarray): (p,) float. A run's probabilities and that of "none of
         them", which is not returned, sum to one.
     """
-    lengths = np.diff(offsets)
     top = np.maximum(segment_max(logits, offsets, -np.inf), extra)
-    powers = np.exp(logits - np.repeat(top, lengths))
+    powers = np.exp(logits - over_runs(top, offsets))
     total = segment_sum(powers, offsets) + np.exp(extra - top)
-    return powers / np.repeat(total, lengths)
+    return powers / over_runs(total, offsets)
 
 
 def _reduce(ufunc: np.ufunc, values: np.ndarray, offsets: np.ndarray, empty: float) -> np.ndarray:

@@ -7,10 +7,15 @@ from hypothesis import strategies as st
 
 from spacy_metric_el.segments import (
     offsets_of,
+    offsets_of_lengths,
+    over_runs,
+    owners_of_lengths,
     segment_max,
+    segment_min,
     segment_softmax,
     segment_sum,
     spread,
+    starts_run,
 )
 
 numbers = st.integers(-20, 20).map(lambda n: n / 4)
@@ -39,11 +44,38 @@ def test_offsets_say_where_each_owner_is(owners, n):
     assert places == [[i for i, x in enumerate(owners) if x == owner] for owner in range(n)]
 
 
+@given(st.lists(st.integers(0, 4), max_size=6))
+def test_owners_and_offsets_of_lengths_equal_loops(lengths):
+    expected = [i for i, length in enumerate(lengths) for _ in range(length)]
+    for given_lengths in (lengths, np.asarray(lengths, dtype=np.uint32)):
+        assert owners_of_lengths(given_lengths).tolist() == expected
+        offsets = offsets_of_lengths(given_lengths)
+        assert offsets.tolist() == [sum(lengths[:i]) for i in range(len(lengths) + 1)]
+    assert owners_of_lengths(lengths).dtype == offsets.dtype == np.int64
+
+
+@given(st.lists(st.tuples(numbers, st.integers(0, 4)), max_size=6))
+def test_over_runs_gives_each_place_the_value_of_its_run(runs):
+    values = np.asarray([value for value, _ in runs], dtype=np.float32)
+    found = over_runs(values, offsets_of_lengths([length for _, length in runs]))
+    assert found.tolist() == [value for value, length in runs for _ in range(length)]
+    assert found.dtype == values.dtype
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 1)] * 3), max_size=9), st.integers(1, 3))
+def test_a_run_starts_where_any_key_differs(rows, n_keys):
+    keys = np.asarray(rows, dtype=np.int64).reshape(-1, 3).T[:n_keys]
+    expected = [i == 0 or rows[i][:n_keys] != rows[i - 1][:n_keys] for i in range(len(rows))]
+    assert starts_run(*keys).tolist() == expected
+
+
 @given(runs_of_numbers, numbers)
-def test_largest_value_and_sum_equal_loops(runs, empty):
+def test_extreme_values_and_sum_equal_loops(runs, empty):
     values, offsets = ragged(runs)
     largest = segment_max(values, offsets, empty)
     assert largest.tolist() == [max(run, default=empty) for run in runs]
+    smallest = segment_min(values, offsets, empty)
+    assert smallest.tolist() == [min(run, default=empty) for run in runs]
     assert segment_sum(values, offsets).tolist() == [sum(run) for run in runs]
     assert largest.dtype == values.dtype
 

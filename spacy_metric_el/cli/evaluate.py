@@ -177,8 +177,10 @@ def _seen_by(records: "Records") -> tuple[set[str], set[str]]:
     the training mentions counted in a knowledge base have used."""
     import numpy as np
 
+    from ..segments import owners_of_lengths
+
     used = records.name_counts > 0
-    owners = np.repeat(np.arange(records.n_names), np.diff(records.name_offsets))
+    owners = owners_of_lengths(np.diff(records.name_offsets))
     names = records.names["key"].take(np.unique(owners[used])).to_pylist()
     entities = np.unique(records.name_entities[used])
     return set(names), set(records.entities["concept_id"].take(entities).to_pylist())

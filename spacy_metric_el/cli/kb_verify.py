@@ -8,6 +8,7 @@ from spacy.cli._util import Arg, Opt
 from wasabi import Printer
 
 from ..errors import Errors, MetricELError
+from ..geometry import row_cosines
 from ._util import kb_app, load_pipeline
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _encode_again(kb: "FaissKnowledgeBase", path: Path, model: str, sample: int)
     vectors = kb.require_vectors()
     rows = np.sort(np.random.default_rng(0).permutation(vectors.n_rows)[:sample])
     names = kb.records.names["name"].take(vectors.names[rows]).to_pylist()
-    found = np.einsum("ij,ij->i", linker.encode_names(names), vectors.decode(rows))
+    found = row_cosines(linker.encode_names(names), vectors.decode(rows))
     worst = int(np.argmin(found))
     if found[worst] < SIMILAR:
         raise MetricELError(

@@ -148,10 +148,9 @@ class FaissKnowledgeBase:
         if entity < 0:
             raise KeyError(concept_id)
         found = {}
-        for name in records.entity_names[slice(*records.entity_offsets[entity : entity + 2])]:
-            start, end = records.name_offsets[name : name + 2]
-            link = start + int(np.flatnonzero(records.name_entities[start:end] == entity)[0])
-            bits = int(records.name_sources[link])
+        for name in records.names_of(entity):
+            links = records.links_of(name)
+            bits = int(records.name_sources[links][records.name_entities[links] == entity][0])
             places = [i for i in range(bits.bit_length()) if bits >> i & 1]
             found[records.names["name"][int(name)].as_py()] = places
         return found
@@ -171,7 +170,7 @@ class FaissKnowledgeBase:
         record = records.name_index(name)
         if record < 0:
             return []
-        links = slice(*records.name_offsets[record : record + 2])
+        links = records.links_of(record)
         entities = records.name_entities[links]
         mass = link_mass(
             records.name_counts[links],

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..segments import offsets_of_lengths, spread
+from ..segments import offsets_of_lengths, over_runs, spread
 from ..text import normalise_name, stable_hash
 from .entity import Entity
 
@@ -134,8 +134,21 @@ class Records:
     @cached_property
     def entity_names(self) -> np.ndarray:
         """RETURNS (np.ndarray): (n_links,) int32, the names of each entity in turn."""
-        owners = np.repeat(np.arange(self.n_names, dtype=np.int32), np.diff(self.name_offsets))
+        owners = over_runs(np.arange(self.n_names, dtype=np.int32), self.name_offsets)
         return owners[np.argsort(self.name_entities, kind="stable")]
+
+    def links_of(self, name: int) -> slice:
+        """RETURNS (slice): The links of a name's record."""
+        return slice(*self.name_offsets[name : name + 2].tolist())
+
+    def names_of(self, entity: int) -> np.ndarray:
+        """RETURNS (np.ndarray): (k,) int32, the records of the names of an entity's record."""
+        return self.entity_names[slice(*self.entity_offsets[entity : entity + 2].tolist())]
+
+    def links_of_names(self, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """RETURNS (tuple[np.ndarray, np.ndarray]): For each link of names, (n,) int, its place among them and the link itself, (m,) int64 each."""
+        starts = self.name_offsets[names]
+        return spread(starts, self.name_offsets[names + 1] - starts)
 
     def bearers_of(self, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """List the entities that bear names.
@@ -144,8 +157,7 @@ class Records:
         RETURNS (tuple[np.ndarray, np.ndarray]): For each link its place among the names,
             (m,) int64, and the entity, (m,) int32.
         """
-        starts = self.name_offsets[names]
-        owners, links = spread(starts, self.name_offsets[names + 1] - starts)
+        owners, links = self.links_of_names(names)
         return owners, self.name_entities[links]
 
     def entity_index(self, concept_id: str) -> int:

@@ -5,7 +5,16 @@ from typing import NamedTuple
 import numpy as np
 
 from ..kb.records import Records, link_mass
-from ..segments import offsets_of, segment_max, segment_min, segment_sum, spread
+from ..segments import (
+    offsets_of,
+    offsets_of_lengths,
+    over_runs,
+    owners_of_lengths,
+    segment_max,
+    segment_min,
+    segment_sum,
+    starts_run,
+)
 from .counts import PairCounts
 
 WRITTEN_SHARE = 0.9
@@ -110,12 +119,12 @@ class CandidateTable(NamedTuple):
     @property
     def mentions(self) -> np.ndarray:
         """RETURNS (np.ndarray): (p,) int64, the mention of each pair."""
-        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+        return owners_of_lengths(np.diff(self.offsets))
 
     @property
     def places(self) -> np.ndarray:
         """RETURNS (np.ndarray): (p,) int64, the place of each pair in its run."""
-        return np.arange(len(self.entities)) - np.repeat(self.offsets[:-1], np.diff(self.offsets))
+        return np.arange(len(self.entities)) - over_runs(self.offsets[:-1], self.offsets)
 
     def take(self, pairs: np.ndarray, offsets: np.ndarray | None = None) -> "CandidateTable":
         """Take some of the pairs.
@@ -152,8 +161,7 @@ def collect_candidates(
         canonical names, and then those of the first concept id.
     """
     # A hit becomes one link for each entity that bears its name.
-    starts = records.name_offsets[hits.names]
-    owners, links = spread(starts, records.name_offsets[hits.names + 1] - starts)
+    owners, links = records.links_of_names(hits.names)
     entities = records.name_entities[links]
     mentions = hits.mentions[owners]
     counts = records.name_counts[links].astype(np.float32)
@@ -178,10 +186,8 @@ def collect_candidates(
     owners, entities, mentions, base = (
         values[order] for values in (owners, entities, mentions, base)
     )
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = (mentions[1:] != mentions[:-1]) | (entities[1:] != entities[:-1])
     # The first link of each entity speaks for it; the others only say how many rows there were.
-    best = np.flatnonzero(first)
+    best = np.flatnonzero(starts_run(mentions, entities))
     groups = np.append(best, len(order))
     near, similarities = near[order], similarities[owners]
     written, long = (
@@ -195,22 +201,22 @@ def collect_candidates(
         for flags in (hits.is_written, hits.is_long)
     )
     pairs = CandidateTable(
-        offsets_of(mentions[best], n_mentions),
-        entities[best],
-        hits.queries[owners[best]],
-        hits.rows[owners[best]],
-        names,
-        base[best],
-        similarities[best],
-        written,
-        long,
-        is_written,
-        is_long,
-        log_priors[order][best],
-        counts[order][best],
-        preferred[order][best],
-        segment_sum(near.astype(np.float32), groups),
-        near[best],
+        offsets=offsets_of(mentions[best], n_mentions),
+        entities=entities[best],
+        queries=hits.queries[owners[best]],
+        rows=hits.rows[owners[best]],
+        names=names,
+        base=base[best],
+        similarities=similarities[best],
+        written=written,
+        long=long,
+        is_written=is_written,
+        is_long=is_long,
+        log_priors=log_priors[order][best],
+        link_counts=counts[order][best],
+        is_preferred=preferred[order][best],
+        n_rows=segment_sum(near.astype(np.float32), groups),
+        is_near=near[best],
     )
     ranks = (pairs.entities, ~pairs.is_preferred, ~exact[order][best], -pairs.base, ~pairs.is_near)
     order = np.lexsort((*ranks, pairs.mentions))
@@ -256,7 +262,7 @@ def _exact_names(hits: Hits, is_of_form: np.ndarray, n_mentions: int) -> np.ndar
 def _falling(pairs: CandidateTable) -> np.ndarray:
     """RETURNS (np.ndarray): (p,) float32, base scores, those that are not near at most as high as the lowest near one."""
     lowest = segment_min(np.where(pairs.is_near, pairs.base, np.inf), pairs.offsets, np.inf)
-    highest = np.repeat(lowest, np.diff(pairs.offsets)).astype(np.float32)
+    highest = over_runs(lowest, pairs.offsets).astype(np.float32)
     return np.where(pairs.is_near, pairs.base, np.minimum(pairs.base, highest))
 
 
@@ -279,7 +285,7 @@ def sort_runs(
 
 def join_candidates(parts: list[CandidateTable]) -> CandidateTable:
     """RETURNS (CandidateTable): The runs of several tables, one table after the other."""
-    starts = np.cumsum([0, *(part.offsets[-1] for part in parts)])
+    starts = offsets_of_lengths([part.offsets[-1] for part in parts])
     offsets = [part.offsets[:-1] + start for part, start in zip(parts, starts, strict=False)]
     columns = (np.concatenate(values) for values in zip(*(part[1:] for part in parts), strict=True))
     return CandidateTable(np.concatenate([*offsets, starts[-1:]]), *columns)

@@ -7,7 +7,7 @@ inside the other) and of the metric space were measured on top of it and added n
 
 import numpy as np
 
-from ..segments import segment_max, segment_sum
+from ..segments import over_runs, segment_max, segment_sum, starts_run
 
 DOCUMENT_FEATURES = ("elsewhere_max", "elsewhere_sum")
 
@@ -32,23 +32,20 @@ def document_evidence(
     if not len(entities):
         return out
     order = np.lexsort((-probabilities, groups, entities, documents))
-    keys = np.stack((documents, entities, groups))[:, order]
+    documents, entities, groups = documents[order], entities[order], groups[order]
     # Sorted, the most probable pair of a text comes first, and counts for the text.
-    first_of_text = np.ones(len(order), dtype=bool)
-    first_of_text[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
-    first_of_entity = np.ones(len(order), dtype=bool)
-    first_of_entity[1:] = (keys[:2, 1:] != keys[:2, :-1]).any(axis=0)
+    first_of_entity = starts_run(documents, entities)
+    first_of_text = first_of_entity | starts_run(groups)
     text_of_pair = np.cumsum(first_of_text) - 1
     probable = probabilities[order][first_of_text].astype(np.float64)
     # The texts of a document that have the same entity as a candidate are a run.
-    run_of_text = (np.cumsum(first_of_entity) - 1)[first_of_text]
     offsets = np.append(np.flatnonzero(first_of_entity[first_of_text]), len(probable))
-    largest = segment_max(probable, offsets, 0.0)[run_of_text]
+    largest = over_runs(segment_max(probable, offsets, 0.0), offsets)
     is_largest = probable == largest
-    is_alone = segment_sum(is_largest.astype(np.float64), offsets)[run_of_text] == 1
-    second = segment_max(np.where(is_largest, 0.0, probable), offsets, 0.0)[run_of_text]
+    is_alone = over_runs(segment_sum(is_largest.astype(np.float64), offsets), offsets) == 1
+    second = over_runs(segment_max(np.where(is_largest, 0.0, probable), offsets, 0.0), offsets)
     others_max = np.where(is_largest & is_alone, second, largest)
-    others_sum = segment_sum(probable, offsets)[run_of_text] - probable
+    others_sum = over_runs(segment_sum(probable, offsets), offsets) - probable
     out[order, 0] = others_max[text_of_pair]
     out[order, 1] = np.log1p(np.maximum(others_sum, 0.0))[text_of_pair]
     return out

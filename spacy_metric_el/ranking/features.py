@@ -6,7 +6,7 @@ import numpy as np
 
 from ..kb.records import Records
 from ..mentions import MentionTable
-from ..segments import segment_max
+from ..segments import over_runs, segment_max
 from .candidates import CandidateTable
 from .prototypes import PROTOTYPE_FEATURES
 from .wording import WORDING_FEATURES, Wording, read_wording
@@ -74,7 +74,7 @@ def pair_features(
     RETURNS (np.ndarray): (p, len(PAIR_FEATURES)) float32.
     """
     offsets = candidates.offsets
-    best = np.repeat(segment_max(candidates.similarities, offsets, 0.0), np.diff(offsets))
+    best = over_runs(segment_max(candidates.similarities, offsets, 0.0), offsets)
     columns = (
         candidates.similarities,
         channels[:, 0],
@@ -135,7 +135,7 @@ def prototype_features(
         mean,
         has,
         mean * np.log1p(counts),
-        np.where(has > 0, mean - np.repeat(top, np.diff(offsets)), -0.5),
+        np.where(has > 0, mean - over_runs(top, offsets), -0.5),
         agreement,
     )
     return np.stack(columns, axis=1).astype(np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..kb.records import Records
 from ..mentions import MentionTable
-from ..segments import segment_max
+from ..segments import over_runs, segment_max
 from ..stages import stage
 from ..text import normalise_name
 from .candidates import CandidateTable, OwnUsage, sort_runs
@@ -232,7 +232,7 @@ class CandidateRanker:
 def _is_worth_judging(candidates: CandidateTable) -> np.ndarray:
     """RETURNS (np.ndarray): (p,) bool: near candidates, as many as a ranker is given; of them the first ones of each mention, and others that are not much less similar than the nearest."""
     best = segment_max(candidates.similarities, candidates.offsets, 0.0)
-    least = np.repeat(np.float32(LEAST_SHARE) * best, np.diff(candidates.offsets))
+    least = over_runs(np.float32(LEAST_SHARE) * best, candidates.offsets)
     is_given = candidates.is_near & (candidates.places < RANKED_CANDIDATES)
     return is_given & ((candidates.places < JUDGED) | (candidates.similarities >= least))
 

@@ -113,15 +113,15 @@ def search_rows(
     queries, columns = np.nonzero(rows >= 0)
     found = rows[queries, columns]
     return Hits(
-        mentions.owners[queries],
-        queries,
-        found,
-        vectors.names[found].astype(np.int64),
-        similarities[queries, columns],
-        mentions.is_written[queries],
-        mentions.is_long[queries],
-        columns == 0,
-        columns <= near,
+        mentions=mentions.owners[queries],
+        queries=queries,
+        rows=found,
+        names=vectors.names[found].astype(np.int64),
+        similarities=similarities[queries, columns],
+        is_written=mentions.is_written[queries],
+        is_long=mentions.is_long[queries],
+        is_exact=columns == 0,
+        is_near=columns <= near,
     )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..segments import offsets_of_lengths, spread
+from ..segments import offsets_of_lengths, owners_of_lengths, spread
 from ..text import normalise_name
 
 _PLURAL = re.compile(r"(?<=[a-z]{3})s\b")
@@ -63,7 +63,7 @@ def compare_wordings(
     my_words, my_offsets = _join_words(mentions)
     their_words, their_offsets = _join_words(theirs)
     owners = owners[named]
-    mine = _mark(my_words, np.repeat(np.arange(len(mentions)), np.diff(my_offsets)))
+    mine = _mark(my_words, owners_of_lengths(np.diff(my_offsets)))
     n_mine, n_theirs = np.diff(my_offsets)[owners], np.diff(their_offsets)[places]
     pairs, words = spread(their_offsets[places], n_theirs)
     is_shared = np.isin(_mark(their_words[words], owners[pairs]), mine)

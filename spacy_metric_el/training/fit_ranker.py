@@ -23,7 +23,7 @@ from ..ranking.labels import learn_labels
 from ..ranking.prototypes import make_prototypes, own_mentions
 from ..ranking.ranker import CandidateRanker, Own
 from ..ranking.retrieval import channel_cosines, retrieve
-from ..segments import offsets_of_lengths
+from ..segments import offsets_of_lengths, owners_of_lengths
 from ..settings import LinkerSettings
 
 DOCS_PER_BATCH = 32
@@ -185,7 +185,7 @@ def _links(records: Records, text: str, entities: Sequence[int]) -> list[int]:
 
 def _flatten(gold: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     """RETURNS (tuple[np.ndarray, np.ndarray]): (m,) int64, the mention of each gold entity, and (m,) int64, the entity."""
-    owners = np.repeat(np.arange(len(gold)), [len(entities) for entities in gold])
+    owners = owners_of_lengths([len(entities) for entities in gold])
     return owners, np.asarray([e for entities in gold for e in entities], dtype=np.int64)
 
 

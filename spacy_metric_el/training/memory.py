@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..segments import segment_softmax, segment_sum
+from ..geometry import row_products, unit_rows
+from ..segments import owners_of_lengths, segment_softmax, segment_sum
 
 NOTHING = np.float32(-1e9)
 """The logit of "none of them", which is no choice here."""
@@ -75,9 +76,7 @@ class MentionMemory:
             sums = sums - is_own @ vectors
             sizes = sizes - is_own.sum(axis=1)
         alive = sizes > 0.5
-        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        units = np.where(alive[:, None], sums / np.maximum(lengths, 1e-6), 0.0)
-        return units.astype(np.float32), alive
+        return unit_rows(np.where(alive[:, None], sums, np.float32(0.0))), alive
 
     def _add(self, entities: np.ndarray, vectors: np.ndarray, *, sign: float) -> None:
         places = np.asarray(
@@ -108,13 +107,13 @@ def contrast_loss(
     """
     offsets, prototypes, is_right = contrast
     lengths = np.diff(offsets)
-    owners = np.repeat(np.arange(len(lengths)), lengths)
+    owners = owners_of_lengths(lengths)
     n_right = segment_sum(is_right.astype(np.float32), offsets)
     used = (n_right > 0) & (n_right < lengths)
     gradient = np.zeros_like(mentions, dtype=np.float32)
     if not used.any():
         return 0.0, gradient
-    logits = scale * np.einsum("ij,ij->i", mentions[owners], prototypes)
+    logits = scale * row_products(mentions[owners], prototypes)
     p = segment_softmax(logits, offsets, np.full(len(lengths), NOTHING))
     right = segment_sum(np.where(is_right, p, 0.0), offsets)
     share = np.where(is_right, p, 0.0) / np.maximum(right[owners], 1e-12)

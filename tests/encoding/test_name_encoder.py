@@ -329,8 +329,7 @@ def test_drawn_names(training_names):
 
 
 def test_negatives_are_names_of_others(training_names):
-    offsets = training_names.kb.records.entity_offsets
-    own = set(training_names.kb.records.entity_names[offsets[0] : offsets[1]].tolist())
+    own = set(training_names.kb.records.names_of(0).tolist())
     for _ in range(10):
         drawn = training_names.draw(["heart attack"], np.asarray([0]), positives=3, negatives=4)
         assert own <= set(drawn.tolist())

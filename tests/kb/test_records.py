@@ -111,19 +111,18 @@ def test_links_and_priors_equal_naive_counting(vocabulary, counts):
 @given(vocabularies, mention_counts)
 def test_names_of_entities_are_the_inverse_of_entities_of_names(vocabulary, counts):
     records = make_records(entities_of(vocabulary), counts)
-    offsets, names = records.entity_offsets, records.entity_names
     found = {
         (int(name), entity)
         for entity in range(records.n_entities)
-        for name in names[offsets[entity] : offsets[entity + 1]]
+        for name in records.names_of(entity)
     }
     expected = {
         (name, int(entity))
         for name in range(records.n_names)
-        for entity in records.name_entities[slice(*records.name_offsets[name : name + 2])]
+        for entity in records.name_entities[records.links_of(name)]
     }
     assert found == expected
-    assert len(names) == len(expected)
+    assert len(records.entity_names) == len(expected)
 
 
 @given(vocabularies, mention_counts, st.data())
@@ -133,11 +132,10 @@ def test_bearers_of_names_equal_a_loop(vocabulary, counts, data):
         data.draw(st.lists(st.integers(0, records.n_names - 1), max_size=6)), dtype=np.int64
     )
     owners, entities = records.bearers_of(names)
-    offsets = records.name_offsets
     expected = [
         (place, int(entity))
         for place, name in enumerate(names)
-        for entity in records.name_entities[offsets[name] : offsets[name + 1]]
+        for entity in records.name_entities[records.links_of(name)]
     ]
     assert list(zip(owners.tolist(), entities.tolist(), strict=True)) == expected
 
@@ -176,7 +174,7 @@ def test_lookups_hit_and_miss_even_if_all_hashes_collide(collide, vocabulary):
         for cid, aliases in vocabulary.items():
             for alias in aliases:
                 name = records.name_index(alias)
-                bearers = records.name_entities[slice(*records.name_offsets[name : name + 2])]
+                bearers = records.name_entities[records.links_of(name)]
                 assert records.entity_index(cid) in bearers
         for missing in ("", "C", "c1", "C99", " "):
             assert records.entity_index(missing) == -1
@@ -188,7 +186,7 @@ def test_names_are_looked_up_in_their_normal_form(text):
     records = make_records(ENTITIES)
     name = records.name_index(text)
     assert records.names["key"][name].as_py() == "cold"
-    bearers = records.name_entities[slice(*records.name_offsets[name : name + 2])]
+    bearers = records.name_entities[records.links_of(name)]
     assert bearers.tolist() == [0, 1]
 
 

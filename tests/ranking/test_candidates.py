@@ -227,7 +227,7 @@ def own_usage(records, used):
     links, entities = {}, {}
     for document, (text, concept_id) in enumerate(used):
         name, entity = records.name_index(text), records.entity_index(concept_id)
-        bearers = records.name_entities[slice(*records.name_offsets[name : name + 2])]
+        bearers = records.name_entities[records.links_of(name)]
         links[document, int(records.name_offsets[name] + bearers.tolist().index(entity))] = 1
         entities[document, entity] = 1
     return OwnUsage(

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from tqdm import tqdm
 
 from ...errors import Errors, MetricELError
+from ...segments import over_runs
 from ...text import normalise_name, stable_hash
 from ..entity import Entity, clean_entity, merge_two
 from ..records import ENTITY_SCHEMA, NAME_SCHEMA, MentionCounts, Records
@@ -255,9 +256,8 @@ def _group_names(links: pa.Table) -> pa.Table:
     names, pairs = _starts(links, "hash", "key"), _starts(links, "hash", "key", "entity")
     place = links["place"].to_numpy()
     first = np.minimum.reduceat(place, names)
-    lengths = np.diff(np.append(names, len(place)))
     # A name is written as the first concept writes it.
-    writes = np.flatnonzero(place == np.repeat(first, lengths))
+    writes = np.flatnonzero(place == over_runs(first, np.append(names, len(place))))
     offsets = pa.array(np.append(np.searchsorted(pairs, names), len(pairs)))
     values: list[Any] = [
         links["entity"].to_numpy()[pairs],

@@ -17,7 +17,7 @@ from zlib import crc32
 import numpy as np
 from tqdm import tqdm
 
-from ...segments import offsets_of_lengths, places_of
+from ...segments import offsets_of_lengths, owners_of_lengths, places_of, starts_run
 from ...stages import stage
 from ...text import hash_ngrams, normalise_name
 from .buffers import scratch_array
@@ -141,18 +141,17 @@ def gather_rows(
         each text start and end, the rows, int64, rising for each text, and their scores,
         float32.
     """
-    lengths, found = [np.zeros(1, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    lengths, found = [], [np.zeros(0, dtype=np.int64)]
     kept_scores = [np.zeros(0, dtype=np.float32)]
     for start in range(0, len(texts), TEXTS):
         part = texts[start : start + TEXTS]
         offsets, rows, scores = _score_rows(postings, part)
         for first, last in pairwise(offsets.tolist()):
             kept = first + best_places(scores[first:last], limit)
-            lengths.append(np.asarray([len(kept)]))
+            lengths.append(len(kept))
             found.append(rows[kept])
             kept_scores.append(scores[kept])
-    offsets = np.cumsum(np.concatenate(lengths))
-    return offsets, np.concatenate(found), np.concatenate(kept_scores)
+    return offsets_of_lengths(lengths), np.concatenate(found), np.concatenate(kept_scores)
 
 
 def best_places(scores: np.ndarray, limit: int) -> np.ndarray:
@@ -222,7 +221,7 @@ def _score_rows(postings: Postings, texts: Sequence[str]) -> tuple[np.ndarray, .
     packed.sort()
     # Sorted, the weights of a text and row are a run: a difference of running sums adds them up.
     pairs = packed >> WEIGHT_BITS
-    last = np.flatnonzero(np.append(pairs[1:] != pairs[:-1], np.ones(len(pairs[:1]), dtype=bool)))
+    last = np.flatnonzero(np.roll(starts_run(pairs), -1))
     packed &= (1 << WEIGHT_BITS) - 1
     sums = np.diff(np.cumsum(packed)[last], prepend=0)
     pairs = pairs[last]
@@ -239,7 +238,7 @@ def _distinct_ngrams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     numbers = (hashes % np.uint64(N_BUCKETS)).astype(np.int64)
     # A name of frequent words alone is found by pairs of them, and by itself as a whole.
     phrases = [_phrases(name) for name in names]
-    phrase_owners = np.repeat(np.arange(len(names)), [len(own) for own in phrases])
+    phrase_owners = owners_of_lengths([len(own) for own in phrases])
     phrase_numbers = np.asarray(
         [crc32(phrase.encode("utf8")) % N_BUCKETS for own in phrases for phrase in own],
         dtype=np.int64,

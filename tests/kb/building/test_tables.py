@@ -71,15 +71,15 @@ def test_who_gave_a_name(tmp_path_factory, sources, counts):
     found = build_tables(streams, counts, folder=tmp_path_factory.mktemp("x"))
     for name in range(found.n_names):
         key = found.names["key"][name].as_py()
-        start, end = found.name_offsets[name : name + 2]
-        for link in range(start, end):
-            concept_id = found.concept_id(found.name_entities[link])
-            givers = [
+        links = found.links_of(name)
+        for entity, bits in zip(found.name_entities[links], found.name_sources[links], strict=True):
+            concept_id = found.concept_id(entity)
+            having = [
                 i
                 for i, vocabulary in enumerate(sources)
                 if key in map(normalise_name, vocabulary.get(concept_id, ()))
             ]
-            assert found.name_sources[link] == sum(source_bit(i) for i in givers)
+            assert bits == sum(source_bit(i) for i in having)
 
 
 def test_sources_beyond_the_last_bit_share_it(tmp_path):
