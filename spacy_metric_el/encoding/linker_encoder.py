@@ -214,16 +214,17 @@ class LinkerEncoder:
         progress (bool): Whether to show a progress bar.
         workers (int): Processes that encode names.
         RETURNS (FaissKnowledgeBase): The knowledge base.
-        RAISES (MetricELError): E005 if new vectors were needed and must not be made.
+        RAISES (MetricELError): E005 if the vectors are another encoder's and new ones must not
+            be made, E136 if there are none.
         """
         from ..kb import FaissKnowledgeBase
 
         kb = FaissKnowledgeBase.from_disk(path)
         if not reencode:
             self.prepare(kb)
-            own, stored = self.fingerprint(), kb.vectors
-            if stored is None or not _is_whole(stored, own, kb.records):
-                found = stored.fingerprint if stored is not None else None
+            own, stored = self.fingerprint(), kb.require_vectors()
+            if not _is_whole(stored, own, kb.records):
+                found = stored.fingerprint
                 raise MetricELError(Errors.E005.format(path=path, found=found, expected=own))
         vectors = self.vectors_of(kb, progress=progress, workers=workers)
         if vectors is not kb.vectors:

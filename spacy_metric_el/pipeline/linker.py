@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import srsly
@@ -147,8 +147,8 @@ class MetricEntityLinker(TrainablePipe):
         nlp (Language | None): The pipeline that the linker has been moved to.
         progress (bool): Whether to show a progress bar.
         workers (int): Processes that encode names; see `name_workers`.
-        RAISES (MetricELError): E005 if the vectors are another encoder's and
-            `reencode` is False; E132 to E135 for a damaged folder; E002, E004, E015.
+        RAISES (MetricELError): E005 if the vectors are another encoder's, and E136 if there
+            are none, and `reencode` is False; E132 to E135 for a damaged folder; E002, E004, E015.
         """
         self._upstream.set_pipeline(nlp)
         self.set_kb(
@@ -281,10 +281,10 @@ class MetricEntityLinker(TrainablePipe):
                 ranked, scores = ranker.rank(found, cosines, mentions.table, top_k=top_k)
             return name_candidates(records, ranked, scores)
 
-    def search_names(self, names: Sequence[str], *, top_k: int = 10) -> list[list[Candidate]]:
+    def search_names(self, names: str | Sequence[str], *, top_k: int = 10) -> list[list[Candidate]]:
         """Find the concepts whose names are nearest to names, without any document around them.
 
-        names (Sequence[str]): None of them empty.
+        names (str | Sequence[str]): One or more, none of them empty.
         top_k (int): Candidates of each name.
         RETURNS (list[list[Candidate]]): For each name concept ids with similarities, best first.
         RAISES (MetricELError): E001 without a knowledge base.
@@ -292,6 +292,8 @@ class MetricEntityLinker(TrainablePipe):
         from ..mentions import encoded_names
         from ..ranking.retrieval import keep_first, name_candidates, retrieve
 
+        # A single name, which is a sequence of its letters.
+        names = [names] if isinstance(names, str) else list(names)
         vectors = self.encoder.vectors_of(self.kb, progress=True)
         mentions = encoded_names(names, self.encode_names(names), self.encoder.context_width)
         found = retrieve(self.kb.records, vectors, mentions, self.settings, top_k=top_k)
@@ -489,8 +491,8 @@ class MetricEntityLinker(TrainablePipe):
 
     def __reduce__(self) -> tuple[Any, ...]:
         kb = self._kb.with_vectors(self.vectors) if self._kb is not None else None
-        parts = (self.vocab, self.model, self.name, self.loss, self.scorer, self.settings)
-        return (_rebuild, (type(self), parts, kb, self.learned))
+        parts = _Parts(self.vocab, self.model, self.name, self.loss, self.scorer, self._configured)
+        return (_rebuild, (type(self), parts, self.cfg, kb, self.learned))
 
     def _kb_to_carry(self) -> "FaissKnowledgeBase | None":
         """RETURNS (FaissKnowledgeBase | None): The knowledge base that is saved with the component, beside vectors that training has not left behind."""
@@ -537,15 +539,35 @@ class MetricEntityLinker(TrainablePipe):
         return str(self._kb.path.resolve())
 
 
+class _Parts(NamedTuple):
+    """What a linker is made of, to be made again in another process."""
+
+    vocab: Vocab
+    model: Model
+    name: str
+    loss: "LinkingLoss"
+    scorer: Callable[..., dict[str, Any]] | None
+    configured: LinkerSettings
+
+
 def _rebuild(
     kind: type[MetricEntityLinker],
-    parts: tuple[Any, ...],
+    parts: _Parts,
+    cfg: dict[str, Any],
     kb: "FaissKnowledgeBase | None",
     learned: dict[str, Any] | None,
 ) -> MetricEntityLinker:
     """RETURNS (MetricEntityLinker): A linker made again in another process, in no pipeline yet."""
-    vocab, model, name, loss, scorer, settings = parts
-    linker = kind(vocab, model, name, loss=loss, scorer=scorer, settings=settings)
+    linker = kind(
+        parts.vocab,
+        parts.model,
+        parts.name,
+        loss=parts.loss,
+        scorer=parts.scorer,
+        settings=parts.configured,
+    )
+    # Settings that were changed at run time stay known as changed, and are saved.
+    linker.cfg.update(cfg)
     if kb is not None:
         linker.set_kb(kb)
     linker.set_learned(learned)

@@ -40,8 +40,8 @@ def retrieve(
     mentions (EncodedMentions): The n mentions.
     settings (LinkerSettings): `search_rows` and `prior_weight` are used.
     top_k (int): Candidates that are asked for. More rows are searched for more of them
-        than the nearest `search_rows` give on average, which adds candidates behind
-        those that are there, and changes none of these.
+        than the nearest `search_rows` give on average, which adds candidates behind those
+        of the nearest ones, and changes none of these.
     own (OwnUsage | None): For training mentions: what to leave out.
     RETURNS (CandidateTable): `top_k` of each mention or `RANKED_CANDIDATES`, whichever is
         more, as far as they are found.

@@ -328,7 +328,7 @@ def test_vectors_of_another_encoder(nlp, kb_folder, monkeypatch):
 
 def test_folder_without_vectors_and_without_leave_to_encode(kb_folder):
     nlp = make_nlp()
-    with raises("E005"):
+    with raises("E136"):
         nlp.get_pipe(LINKER).load_kb(kb_folder, reencode=False)
 
 

@@ -77,6 +77,15 @@ def test_pickle(carried, kb_folder):
     assert copy.vectors.fingerprint == linker.fingerprint()
 
 
+def test_settings_changed_before_pickling_are_saved_behind_it(kb_folder, tmp_path):
+    nlp = make()
+    nlp.get_pipe(LINKER).cfg.update(top_k=3, threshold=0.25)
+    other = pickle.loads(pickle.dumps(nlp))
+    other.to_disk(tmp_path / "nlp")
+    settings = spacy.load(tmp_path / "nlp").get_pipe(LINKER).settings
+    assert (settings.top_k, settings.threshold) == (3, 0.25)
+
+
 def test_pickle_without_a_knowledge_base():
     nlp = make_nlp()
     nlp.initialize()

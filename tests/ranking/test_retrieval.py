@@ -158,6 +158,7 @@ def test_names_are_searched_as_mentions_without_a_document(linker):
     assert [run[0][0] for run in found] == ["C08", "C01"]
     assert found[0][0][1] == 1.0
     assert [len(run) for run in found] == [3, 3]
+    assert linker.search_names("FEVER", top_k=3) == found[:1]
     assert linker.search_names(["heart attacks"], top_k=3) == found[1:]
 
 
