@@ -268,17 +268,17 @@ class FaissKnowledgeBase:
             records = open_records(buffers)
         except (pa.ArrowInvalid, OSError) as err:
             raise MetricELError(Errors.E135.format(path=path, reason=err)) from err
-        vectors = read_vectors(_vectors_folder(path, manifest))
+        vectors = read_vectors(_vectors_folder(path, manifest, must_be_there=True))
         kb = cls(records, vectors, meta=manifest["meta"])
         kb.path, kb._stored_vectors, kb._files = path, vectors, manifest["files"]
         return kb
 
     @staticmethod
     def verify(path: str | Path) -> None:
-        """Compare every file with its checksum. RAISES (MetricELError): E132 to E134."""
+        """Compare every file with its checksum. RAISES (MetricELError): E132 to E135."""
         path = Path(path)
         verify_checksums(path)
-        vectors = _vectors_folder(path, read_manifest(path))
+        vectors = _vectors_folder(path, read_manifest(path), must_be_there=True)
         if vectors.is_dir():
             verify_checksums(vectors)
 
@@ -336,12 +336,25 @@ def count_mentions(mentions: Iterable[tuple[str, Sequence[str]]]) -> dict[tuple[
     return counts
 
 
-def _vectors_folder(path: Path, manifest: Mapping[str, Any]) -> Path:
-    """RETURNS (Path): Where a manifest says that vectors lie; version 0.1 did not say. RAISES (MetricELError): E133 for a place that is no folder of vectors."""
-    name = manifest.get(VECTORS) or VECTORS
+def _vectors_folder(
+    path: Path, manifest: Mapping[str, Any], *, must_be_there: bool = False
+) -> Path:
+    """Say where a manifest says that vectors lie.
+
+    path (Path): Folder of the knowledge base.
+    manifest (Mapping[str, Any]): Of the folder; that of version 0.1 does not say.
+    must_be_there (bool): Whether a folder that the manifest names has to be there.
+    RETURNS (Path): The folder of vectors.
+    RAISES (MetricELError): E133 for a place that is no folder of vectors, E135 for one that
+        is named and missing.
+    """
+    named = manifest.get(VECTORS)
+    name = named or VECTORS
     # It may be removed: nothing outside of the knowledge base may be meant.
     if not isinstance(name, str) or not re.fullmatch(rf"{VECTORS}(-\w+)?", name):
         raise MetricELError(Errors.E133.format(path=path / MANIFEST, found=f"no valid `{VECTORS}`"))
+    if must_be_there and named and not (path / name / MANIFEST).is_file():
+        raise MetricELError(Errors.E135.format(path=path, reason=f"no vectors in {name}"))
     return path / name
 
 

@@ -1,5 +1,6 @@
 import os
 import pickle
+import shutil
 from collections import Counter
 
 import pytest
@@ -13,7 +14,7 @@ from spacy_metric_el.kb import knowledge_base as knowledge_base_module
 from spacy_metric_el.kb.index.faiss_index import INDEX_FILE
 from spacy_metric_el.kb.index.row_vectors import make_row_vectors, read_vectors
 from spacy_metric_el.kb.knowledge_base import OPENINGS
-from spacy_metric_el.kb.records import ENTITIES_FILE, NAMES_FILE
+from spacy_metric_el.kb.records import ENTITIES_FILE, NAMES_FILE, open_records
 from spacy_metric_el.kb.storage import MANIFEST, write_manifest
 from spacy_metric_el.text import normalise_name
 
@@ -302,7 +303,43 @@ def test_vectors_lie_nowhere_else(saved, place):
     assert code_of(FaissKnowledgeBase.verify, saved) == "E133"
 
 
+def without_key(saved):
+    manifest = srsly.read_json(saved / MANIFEST)
+    del manifest["vectors"]
+    srsly.write_json(saved / MANIFEST, manifest)
+
+
+@pytest.mark.parametrize("missing", ["folder", "manifest of the folder"])
+def test_vectors_that_the_manifest_names_are_there(saved, missing):
+    vectors = vectors_in(saved)
+    if missing == "folder":
+        shutil.rmtree(vectors)
+    else:
+        (vectors / MANIFEST).unlink()
+    for function in (FaissKnowledgeBase.from_disk, FaissKnowledgeBase.verify):
+        with pytest.raises(MetricELError, match=vectors.name) as error:
+            function(saved)
+        assert error.value.code == "E135"
+    # What a manifest does not name need not be there.
+    without_key(saved)
+    FaissKnowledgeBase.verify(saved)
+    assert FaissKnowledgeBase.from_disk(saved).vectors is None
+
+
 # Readers beside a writer
+
+
+def test_vectors_that_go_while_a_folder_opens_are_looked_for_again(saved, monkeypatch):
+    writer, late = FaissKnowledgeBase.from_disk(saved), [True]
+
+    def open_late(buffers):
+        if late:
+            late.clear()
+            writer.store_vectors(some_vectors(writer.records, "another encoder"))
+        return open_records(buffers)
+
+    monkeypatch.setattr(knowledge_base_module, "open_records", open_late)
+    assert FaissKnowledgeBase.from_disk(saved).vectors.fingerprint == "another encoder"
 
 
 @pytest.mark.parametrize("times", [1, 3, OPENINGS])
