@@ -210,7 +210,8 @@ class FaissKnowledgeBase:
     def store_vectors(self, vectors: RowVectors) -> None:
         """Put vectors into the knowledge base's own folder, in place of those that it has.
 
-        They are written beside the old ones; a reader sees the ones or the others.
+        They are written beside the old ones; a reader sees the ones or the others. Nothing
+        is written if the folder has vectors of the same names by the same encoder.
 
         vectors (RowVectors): Of its names.
         RAISES (OSError): If the folder cannot be written, or holds another vocabulary by now.
@@ -221,11 +222,12 @@ class FaissKnowledgeBase:
             raise FileNotFoundError("the folder holds another knowledge base by now")
         before = read_manifest(self.path)
         replaced = _vectors_folder(self.path, before)
-        name = _write_vectors_into(vectors, self.path)
-        with replaced_file(self.path / MANIFEST) as fresh:
-            srsly.write_json(fresh, {**before, VECTORS: name})
-        if replaced.name != name:
-            shutil.rmtree(replaced, ignore_errors=True)
+        if replaced.name != _folder_name(vectors) or not _is_readable(replaced):
+            name = _write_vectors_into(vectors, self.path)
+            with replaced_file(self.path / MANIFEST) as fresh:
+                srsly.write_json(fresh, {**before, VECTORS: name})
+            if replaced.name != name:
+                shutil.rmtree(replaced, ignore_errors=True)
         self.vectors = self._stored_vectors = vectors
 
     def with_vectors(self, vectors: RowVectors | None) -> "FaissKnowledgeBase":
@@ -359,14 +361,28 @@ def _vectors_folder(
 
 
 def _write_vectors_into(vectors: RowVectors | None, folder: Path) -> str | None:
-    """RETURNS (str | None): The name of a folder inside, with the vectors; None without any. Vectors of other names or by another encoder get another one."""
+    """RETURNS (str | None): The name of a folder inside, with the vectors; None without any."""
     if vectors is None:
         return None
-    digest = hashlib.sha256(f"{vectors.fingerprint} {vectors.factory} ".encode())
-    digest.update(vectors.names.tobytes())
-    name = f"{VECTORS}-{digest.hexdigest()[:12]}"
+    name = _folder_name(vectors)
     write_vectors(vectors, folder / name)
     return name
+
+
+def _folder_name(vectors: RowVectors) -> str:
+    """RETURNS (str): What a folder of vectors is called; vectors of other names or by another encoder get another name."""
+    digest = hashlib.sha256(f"{vectors.fingerprint} {vectors.factory} ".encode())
+    digest.update(vectors.names.tobytes())
+    return f"{VECTORS}-{digest.hexdigest()[:12]}"
+
+
+def _is_readable(vectors: Path) -> bool:
+    """RETURNS (bool): Whether a folder of vectors is there, with its files."""
+    try:
+        read_manifest(vectors)
+    except (MetricELError, OSError):
+        return False
+    return True
 
 
 def _read_bytes(path: Path) -> bytes | None:

@@ -251,9 +251,40 @@ def test_vectors_that_are_stored_take_the_place_of_the_old_ones(saved):
     FaissKnowledgeBase.verify(saved)
 
 
-def test_vectors_are_stored_twice(saved):
-    before = files_in(saved)
-    kb = FaissKnowledgeBase.from_disk(saved)
+def times_in(folder):
+    """RETURNS (dict): When each file and folder was last written, and which file it is."""
+    found = {path: path.stat() for path in [folder, *folder.rglob("*")]}
+    return {path: (stat.st_mtime_ns, stat.st_ino) for path, stat in found.items()}
+
+
+@pytest.mark.parametrize(
+    "store",
+    [lambda kb: kb.store_vectors(kb.vectors), lambda kb: kb.to_disk(kb.path)],
+    ids=["store_vectors", "to_disk"],
+)
+def test_vectors_that_are_there_are_not_written_again(saved, store):
+    kb, again = FaissKnowledgeBase.from_disk(saved), some_vectors(make_kb().records)
+    before, times = files_in(saved), times_in(saved)
+    kb.vectors = again
+    store(kb)
+    assert times_in(saved) == times
+    assert files_in(saved) == before
+    assert kb.vectors is again
+    # A worker maps them.
+    assert len(pickle.dumps(kb)) < 300
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut short"])
+def test_vectors_that_are_not_whole_are_written_again(saved, damage):
+    kb, before = FaissKnowledgeBase.from_disk(saved), files_in(saved)
+    if damage == "gone":
+        shutil.rmtree(vectors_in(saved))
+    else:
+        # Not in place: the knowledge base has the file mapped.
+        file = vectors_in(saved) / INDEX_FILE
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(content[:-1])
     kb.store_vectors(some_vectors(kb.records))
     assert files_in(saved) == before
 
