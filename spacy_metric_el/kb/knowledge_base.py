@@ -1,9 +1,11 @@
 """The knowledge base: a vocabulary and, once an encoder has been over it, its vectors."""
 
 import hashlib
+import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,13 @@ import pyarrow as pa
 import srsly
 
 from ..errors import Errors, MetricELError
-from ..files import BUILD_PREFIX, replaced_file, replaced_folder, scratch_folder
+from ..files import (
+    BUILD_PREFIX,
+    is_being_replaced,
+    replaced_file,
+    replaced_folder,
+    scratch_folder,
+)
 from ..mentions import Candidate
 from .building.tables import SourcedEntity, build_tables
 from .entity import Entity
@@ -34,6 +42,10 @@ VECTORS = "vectors"
 
 OPENINGS = 5
 """How often a folder is opened that is replaced at each time."""
+
+PAUSE = 0.02
+"""Seconds until a folder is opened again that was taken away for another one. Most systems
+let them change places in one step, so that none is ever missing."""
 
 
 class FaissKnowledgeBase:
@@ -248,14 +260,16 @@ class FaissKnowledgeBase:
         """
         path = Path(path)
         for _ in range(OPENINGS):
-            before = _read_bytes(path / MANIFEST)
+            before = _state_of(path / MANIFEST)
             try:
                 kb = cls._open(path)
             except (MetricELError, OSError):
-                if _read_bytes(path / MANIFEST) == before:
+                if is_being_replaced(path):
+                    time.sleep(PAUSE)
+                elif _state_of(path / MANIFEST) == before:
                     raise
             else:
-                if _read_bytes(path / MANIFEST) == before:
+                if _state_of(path / MANIFEST) == before:
                     return kb
         return cls._open(path)
 
@@ -385,8 +399,10 @@ def _is_readable(vectors: Path) -> bool:
     return True
 
 
-def _read_bytes(path: Path) -> bytes | None:
+def _state_of(path: Path) -> tuple[int, bytes] | None:
+    """RETURNS (tuple[int, bytes] | None): What tells a file from one that took its place: its number and content; None if there is none."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_ino, file.read()
     except OSError:
         return None

@@ -2,12 +2,14 @@ import os
 import pickle
 import shutil
 from collections import Counter
+from threading import Event, Thread
 
 import pytest
 import srsly
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spacy_metric_el import files
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb import Entity, FaissKnowledgeBase, count_mentions
 from spacy_metric_el.kb import knowledge_base as knowledge_base_module
@@ -401,6 +403,73 @@ def test_files_that_go_while_they_are_read_are_looked_for_again(saved, monkeypat
 
     monkeypatch.setattr(knowledge_base_module, "read_vectors", read_late)
     assert FaissKnowledgeBase.from_disk(saved).vectors.fingerprint == "another encoder"
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """RETURNS (list[float]): Seconds that a reader would have waited."""
+    pauses = []
+    monkeypatch.setattr(knowledge_base_module.time, "sleep", pauses.append)
+    return pauses
+
+
+def test_a_folder_that_is_missing_while_another_takes_its_place_is_waited_for(saved, monkeypatch):
+    taken, awaited, rename = Event(), Event(), os.rename
+
+    def rename_slowly(source, target):
+        if ".new-" in str(source):
+            taken.set()
+            assert awaited.wait(timeout=60)
+        rename(source, target)
+
+    def wait_for_the_writer(seconds):
+        awaited.set()
+        writer.join(timeout=60)
+
+    other = FaissKnowledgeBase.from_entities([Entity("D1", "one", [])])
+    monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+    monkeypatch.setattr(files.os, "rename", rename_slowly)
+    monkeypatch.setattr(knowledge_base_module.time, "sleep", wait_for_the_writer)
+    writer = Thread(target=other.to_disk, args=[saved])
+    writer.start()
+    try:
+        assert taken.wait(timeout=60)
+        assert not saved.exists()
+        assert list(FaissKnowledgeBase.from_disk(saved)) == ["D1"]
+    finally:
+        awaited.set()
+        writer.join(timeout=60)
+
+
+def test_a_folder_that_is_replaced_by_an_equal_one_is_opened_again(saved, monkeypatch, pauses):
+    late = [True]
+    monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+
+    def open_late(buffers):
+        if late:
+            late.clear()
+            make_kb().to_disk(saved)
+            raise FileNotFoundError(saved)
+        return open_records(buffers)
+
+    monkeypatch.setattr(knowledge_base_module, "open_records", open_late)
+    assert found_in(FaissKnowledgeBase.from_disk(saved)) == found_in(make_kb())
+    assert pauses == []
+
+
+@pytest.mark.parametrize("place", ["nowhere", "nowhere/else", "empty"])
+def test_a_folder_that_is_none_is_not_waited_for(tmp_path, pauses, place):
+    (tmp_path / "empty").mkdir()
+    assert code_of(FaissKnowledgeBase.from_disk, tmp_path / place) == "E132"
+    assert pauses == []
+
+
+def test_a_folder_that_never_comes_back_is_given_up(saved, pauses):
+    taken_away = saved.parent / f".{saved.name}.old-machine-1-x"
+    taken_away.mkdir()
+    saved.rename(taken_away / saved.name)
+    assert code_of(FaissKnowledgeBase.from_disk, saved) == "E132"
+    assert 0 < sum(pauses) <= 0.1
 
 
 def test_damage_is_told_at_once(saved, monkeypatch):
