@@ -71,6 +71,21 @@ def replaced_folder(target: Path) -> Iterator[Path]:
             os.rename(fresh, target)
 
 
+def is_being_replaced(target: Path) -> bool:
+    """Tell a folder that is missing for a moment from one that is not there.
+
+    target (Path): The folder, or a link to it.
+    RETURNS (bool): Whether `replaced_folder` has taken it away, and the new one is to come.
+        True, too, where a process was killed just then.
+    """
+    target = Path(os.path.realpath(target))
+    try:
+        names = os.listdir(target.parent)
+    except OSError:
+        return False
+    return not target.exists() and any(name.startswith(f".{target.name}.old-") for name in names)
+
+
 @contextmanager
 def scratch_folder(parent: str | Path | None, prefix: str) -> Iterator[Path]:
     """Make a folder that is gone afterwards, and remove those that killed processes left.

@@ -104,6 +104,32 @@ def test_the_checks_see_what_they_look_for(code):
     assert "MetricEntityLinker" in names_of(tree)
 
 
+def foreign_targets(tree, attribute):
+    """RETURNS (list[str]): What else than `self` has an attribute that a module sets."""
+    assigned = [
+        node for node in ast.walk(tree) if isinstance(getattr(node, "ctx", None), ast.Store)
+    ]
+    owners = [
+        ast.unparse(node.value)
+        for node in assigned
+        if isinstance(node, ast.Attribute) and node.attr == attribute
+    ]
+    return [owner for owner in owners if owner != "self"]
+
+
+def test_a_knowledge_base_alone_sets_its_vectors():
+    """Others take one with other vectors: what several linkers share stays as it is."""
+    found = {place.as_posix(): foreign_targets(tree, "vectors") for place, tree in TREES.items()}
+    # spaCy's, of words.
+    assert {place: owners for place, owners in found.items() if owners} == {
+        "encoding/name_docs.py": ["vocab"]
+    }
+    tree = ast.parse(
+        "kb.vectors = self.vectors = 1\nmade.vectors, x = 1, 2\nself.kb.vectors: int = 3"
+    )
+    assert sorted(foreign_targets(tree, "vectors")) == ["kb", "made", "self.kb"]
+
+
 def is_configured(node):
     """RETURNS (bool): Whether a function is a command, or is called with what a config says."""
     decorators = [ast.unparse(decorator) for decorator in node.decorator_list]

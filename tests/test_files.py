@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from spacy_metric_el import files
-from spacy_metric_el.files import replaced_file, replaced_folder, scratch_folder
+from spacy_metric_el.files import is_being_replaced, replaced_file, replaced_folder, scratch_folder
 
 
 @pytest.fixture
@@ -96,6 +96,37 @@ def test_a_reader_never_finds_no_folder(folder, monkeypatch):
     # The old one is gone, whoever has it open.
     assert os.listdir(opened) == []
     os.close(opened)
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+def test_a_folder_that_is_being_replaced(folder, monkeypatch, by_link):
+    seen, rename = [], os.rename
+    place = folder
+    if by_link:
+        (folder.parent / "links").mkdir()
+        place = folder.parent / "links" / "other"
+        place.symlink_to(folder)
+
+    def note(source, target):
+        seen.append(is_being_replaced(place))
+        rename(source, target)
+        seen.append(is_being_replaced(place))
+
+    monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+    monkeypatch.setattr(files.os, "rename", note)
+    with replaced_folder(folder):
+        assert not is_being_replaced(place)
+    # It is there, taken away, and there again.
+    assert seen == [False, True, True, False]
+    assert not is_being_replaced(place)
+
+
+def test_a_folder_that_is_not_there_is_not_being_replaced(tmp_path):
+    assert not is_being_replaced(tmp_path / "nowhere")
+    assert not is_being_replaced(tmp_path / "nowhere" / "else")
+    # Others' backups are none of it.
+    (tmp_path / ".kb2.old-x").mkdir()
+    assert not is_being_replaced(tmp_path / "kb")
 
 
 def test_folders_of_which_one_is_missing_are_not_exchanged(folder):

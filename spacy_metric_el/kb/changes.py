@@ -70,10 +70,10 @@ def combine(
         work_folder=work_folder,
         progress=progress,
     )
-    made.vectors = carry_vectors(
-        kbs, made.records, factory=made.meta.get("index", ""), work_folder=work_folder
+    factory = made.meta.get("index", "")
+    return made.with_vectors(
+        carry_vectors(kbs, made.records, factory=factory, work_folder=work_folder)
     )
-    return made
 
 
 def carry_vectors(

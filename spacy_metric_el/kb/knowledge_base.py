@@ -1,9 +1,11 @@
 """The knowledge base: a vocabulary and, once an encoder has been over it, its vectors."""
 
 import hashlib
+import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,13 @@ import pyarrow as pa
 import srsly
 
 from ..errors import Errors, MetricELError
-from ..files import BUILD_PREFIX, replaced_file, replaced_folder, scratch_folder
+from ..files import (
+    BUILD_PREFIX,
+    is_being_replaced,
+    replaced_file,
+    replaced_folder,
+    scratch_folder,
+)
 from ..mentions import Candidate
 from .building.tables import SourcedEntity, build_tables
 from .entity import Entity
@@ -34,6 +42,10 @@ VECTORS = "vectors"
 
 OPENINGS = 5
 """How often a folder is opened that is replaced at each time."""
+
+PAUSE = 0.02
+"""Seconds until a folder is opened again that was taken away for another one. Most systems
+let them change places in one step, so that none is ever missing."""
 
 
 class FaissKnowledgeBase:
@@ -209,7 +221,8 @@ class FaissKnowledgeBase:
     def store_vectors(self, vectors: RowVectors) -> None:
         """Put vectors into the knowledge base's own folder, in place of those that it has.
 
-        They are written beside the old ones; a reader sees the ones or the others.
+        They are written beside the old ones; a reader sees the ones or the others. Nothing
+        is written if the folder has vectors of the same names by the same encoder.
 
         vectors (RowVectors): Of its names.
         RAISES (OSError): If the folder cannot be written, or holds another vocabulary by now.
@@ -220,11 +233,12 @@ class FaissKnowledgeBase:
             raise FileNotFoundError("the folder holds another knowledge base by now")
         before = read_manifest(self.path)
         replaced = _vectors_folder(self.path, before)
-        name = _write_vectors_into(vectors, self.path)
-        with replaced_file(self.path / MANIFEST) as fresh:
-            srsly.write_json(fresh, {**before, VECTORS: name})
-        if replaced.name != name:
-            shutil.rmtree(replaced, ignore_errors=True)
+        if replaced.name != _folder_name(vectors) or not _is_readable(replaced):
+            name = _write_vectors_into(vectors, self.path)
+            with replaced_file(self.path / MANIFEST) as fresh:
+                srsly.write_json(fresh, {**before, VECTORS: name})
+            if replaced.name != name:
+                shutil.rmtree(replaced, ignore_errors=True)
         self.vectors = self._stored_vectors = vectors
 
     def with_vectors(self, vectors: RowVectors | None) -> "FaissKnowledgeBase":
@@ -245,14 +259,16 @@ class FaissKnowledgeBase:
         """
         path = Path(path)
         for _ in range(OPENINGS):
-            before = _read_bytes(path / MANIFEST)
+            before = _state_of(path / MANIFEST)
             try:
                 kb = cls._open(path)
             except (MetricELError, OSError):
-                if _read_bytes(path / MANIFEST) == before:
+                if is_being_replaced(path):
+                    time.sleep(PAUSE)
+                elif _state_of(path / MANIFEST) == before:
                     raise
             else:
-                if _read_bytes(path / MANIFEST) == before:
+                if _state_of(path / MANIFEST) == before:
                     return kb
         return cls._open(path)
 
@@ -267,17 +283,17 @@ class FaissKnowledgeBase:
             records = open_records(buffers)
         except (pa.ArrowInvalid, OSError) as err:
             raise MetricELError(Errors.E135.format(path=path, reason=err)) from err
-        vectors = read_vectors(_vectors_folder(path, manifest))
+        vectors = read_vectors(_vectors_folder(path, manifest, must_be_there=True))
         kb = cls(records, vectors, meta=manifest["meta"])
         kb.path, kb._stored_vectors, kb._files = path, vectors, manifest["files"]
         return kb
 
     @staticmethod
     def verify(path: str | Path) -> None:
-        """Compare every file with its checksum. RAISES (MetricELError): E132 to E134."""
+        """Compare every file with its checksum. RAISES (MetricELError): E132 to E135."""
         path = Path(path)
         verify_checksums(path)
-        vectors = _vectors_folder(path, read_manifest(path))
+        vectors = _vectors_folder(path, read_manifest(path), must_be_there=True)
         if vectors.is_dir():
             verify_checksums(vectors)
 
@@ -335,28 +351,57 @@ def count_mentions(mentions: Iterable[tuple[str, Sequence[str]]]) -> dict[tuple[
     return counts
 
 
-def _vectors_folder(path: Path, manifest: Mapping[str, Any]) -> Path:
-    """RETURNS (Path): Where a manifest says that vectors lie; version 0.1 did not say. RAISES (MetricELError): E133 for a place that is no folder of vectors."""
-    name = manifest.get(VECTORS) or VECTORS
+def _vectors_folder(
+    path: Path, manifest: Mapping[str, Any], *, must_be_there: bool = False
+) -> Path:
+    """Say where a manifest says that vectors lie.
+
+    path (Path): Folder of the knowledge base.
+    manifest (Mapping[str, Any]): Of the folder; that of version 0.1 does not say.
+    must_be_there (bool): Whether a folder that the manifest names has to be there.
+    RETURNS (Path): The folder of vectors.
+    RAISES (MetricELError): E133 for a place that is no folder of vectors, E135 for one that
+        is named and missing.
+    """
+    named = manifest.get(VECTORS)
+    name = named or VECTORS
     # It may be removed: nothing outside of the knowledge base may be meant.
     if not isinstance(name, str) or not re.fullmatch(rf"{VECTORS}(-\w+)?", name):
         raise MetricELError(Errors.E133.format(path=path / MANIFEST, found=f"no valid `{VECTORS}`"))
+    if must_be_there and named and not (path / name / MANIFEST).is_file():
+        raise MetricELError(Errors.E135.format(path=path, reason=f"no vectors in {name}"))
     return path / name
 
 
 def _write_vectors_into(vectors: RowVectors | None, folder: Path) -> str | None:
-    """RETURNS (str | None): The name of a folder inside, with the vectors; None without any. Vectors of other names or by another encoder get another one."""
+    """RETURNS (str | None): The name of a folder inside, with the vectors; None without any."""
     if vectors is None:
         return None
-    digest = hashlib.sha256(f"{vectors.fingerprint} {vectors.factory} ".encode())
-    digest.update(vectors.names.tobytes())
-    name = f"{VECTORS}-{digest.hexdigest()[:12]}"
+    name = _folder_name(vectors)
     write_vectors(vectors, folder / name)
     return name
 
 
-def _read_bytes(path: Path) -> bytes | None:
+def _folder_name(vectors: RowVectors) -> str:
+    """RETURNS (str): What a folder of vectors is called; vectors of other names or by another encoder get another name."""
+    digest = hashlib.sha256(f"{vectors.fingerprint} {vectors.factory} ".encode())
+    digest.update(vectors.names.tobytes())
+    return f"{VECTORS}-{digest.hexdigest()[:12]}"
+
+
+def _is_readable(vectors: Path) -> bool:
+    """RETURNS (bool): Whether a folder of vectors is there, with its files."""
     try:
-        return path.read_bytes()
+        read_manifest(vectors)
+    except (MetricELError, OSError):
+        return False
+    return True
+
+
+def _state_of(path: Path) -> tuple[int, bytes] | None:
+    """RETURNS (tuple[int, bytes] | None): What tells a file from one that took its place: its number and content; None if there is none."""
+    try:
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_ino, file.read()
     except OSError:
         return None

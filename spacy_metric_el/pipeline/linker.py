@@ -435,7 +435,7 @@ class MetricEntityLinker(TrainablePipe):
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
         """Save the component. The knowledge base goes along, or only its place (`carry_kb`)."""
         exclude = list(exclude)
-        carried = self._kb_to_carry()
+        carried = self._kb_to_carry() if "kb" not in exclude else None
         super().to_disk(path, exclude=[*exclude, "cfg"])
         writers: dict[str, Callable[[Path], None]] = {
             "cfg": lambda p: srsly.write_json(p, self._state())
@@ -463,7 +463,7 @@ class MetricEntityLinker(TrainablePipe):
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         """RETURNS (bytes): The component, with its knowledge base if `carry_kb` is set."""
         exclude = list(exclude)
-        carried = self._kb_to_carry()
+        carried = self._kb_to_carry() if "kb" not in exclude else None
         pipe = srsly.msgpack_loads(super().to_bytes(exclude=[*exclude, "cfg"]))
         getters: dict[str, Callable[[], bytes]] = {"cfg": lambda: srsly.json_dumps(self._state())}
         if self.learned is not None:

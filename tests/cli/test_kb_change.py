@@ -220,10 +220,9 @@ def test_verify_finds_vectors_of_something_else(run, fails, files, kb):
     old = found.vectors
     rows = np.arange(old.n_rows)
     rows[:2] = 1, 0
-    found.store_vectors(
-        make_row_vectors(
-            old.decode(rows)[:, old.n_empty :], old.names, old.fingerprint, n_empty=old.n_empty
-        )
+    mixed = make_row_vectors(
+        old.decode(rows)[:, old.n_empty :], old.names, old.fingerprint, n_empty=old.n_empty
     )
+    found.with_vectors(mixed).to_disk(kb)
     assert run("kb", "verify", kb).exit_code == 0
     fails("E315", "kb", "verify", kb, "--model", files.listener)

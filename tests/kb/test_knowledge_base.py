@@ -1,19 +1,22 @@
 import os
 import pickle
+import shutil
 from collections import Counter
+from threading import Event, Thread
 
 import pytest
 import srsly
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spacy_metric_el import files
 from spacy_metric_el.errors import MetricELError
 from spacy_metric_el.kb import Entity, FaissKnowledgeBase, count_mentions
 from spacy_metric_el.kb import knowledge_base as knowledge_base_module
 from spacy_metric_el.kb.index.faiss_index import INDEX_FILE
 from spacy_metric_el.kb.index.row_vectors import make_row_vectors, read_vectors
 from spacy_metric_el.kb.knowledge_base import OPENINGS
-from spacy_metric_el.kb.records import ENTITIES_FILE, NAMES_FILE
+from spacy_metric_el.kb.records import ENTITIES_FILE, NAMES_FILE, open_records
 from spacy_metric_el.kb.storage import MANIFEST, write_manifest
 from spacy_metric_el.text import normalise_name
 
@@ -250,9 +253,40 @@ def test_vectors_that_are_stored_take_the_place_of_the_old_ones(saved):
     FaissKnowledgeBase.verify(saved)
 
 
-def test_vectors_are_stored_twice(saved):
-    before = files_in(saved)
-    kb = FaissKnowledgeBase.from_disk(saved)
+def times_in(folder):
+    """RETURNS (dict): When each file and folder was last written, and which file it is."""
+    found = {path: path.stat() for path in [folder, *folder.rglob("*")]}
+    return {path: (stat.st_mtime_ns, stat.st_ino) for path, stat in found.items()}
+
+
+@pytest.mark.parametrize(
+    "store",
+    [lambda kb: kb.store_vectors(kb.vectors), lambda kb: kb.to_disk(kb.path)],
+    ids=["store_vectors", "to_disk"],
+)
+def test_vectors_that_are_there_are_not_written_again(saved, store):
+    kb, again = FaissKnowledgeBase.from_disk(saved), some_vectors(make_kb().records)
+    before, times = files_in(saved), times_in(saved)
+    kb.vectors = again
+    store(kb)
+    assert times_in(saved) == times
+    assert files_in(saved) == before
+    assert kb.vectors is again
+    # A worker maps them.
+    assert len(pickle.dumps(kb)) < 300
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut short"])
+def test_vectors_that_are_not_whole_are_written_again(saved, damage):
+    kb, before = FaissKnowledgeBase.from_disk(saved), files_in(saved)
+    if damage == "gone":
+        shutil.rmtree(vectors_in(saved))
+    else:
+        # Not in place: the knowledge base has the file mapped.
+        file = vectors_in(saved) / INDEX_FILE
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(content[:-1])
     kb.store_vectors(some_vectors(kb.records))
     assert files_in(saved) == before
 
@@ -302,7 +336,43 @@ def test_vectors_lie_nowhere_else(saved, place):
     assert code_of(FaissKnowledgeBase.verify, saved) == "E133"
 
 
+def without_key(saved):
+    manifest = srsly.read_json(saved / MANIFEST)
+    del manifest["vectors"]
+    srsly.write_json(saved / MANIFEST, manifest)
+
+
+@pytest.mark.parametrize("missing", ["folder", "manifest of the folder"])
+def test_vectors_that_the_manifest_names_are_there(saved, missing):
+    vectors = vectors_in(saved)
+    if missing == "folder":
+        shutil.rmtree(vectors)
+    else:
+        (vectors / MANIFEST).unlink()
+    for function in (FaissKnowledgeBase.from_disk, FaissKnowledgeBase.verify):
+        with pytest.raises(MetricELError, match=vectors.name) as error:
+            function(saved)
+        assert error.value.code == "E135"
+    # What a manifest does not name need not be there.
+    without_key(saved)
+    FaissKnowledgeBase.verify(saved)
+    assert FaissKnowledgeBase.from_disk(saved).vectors is None
+
+
 # Readers beside a writer
+
+
+def test_vectors_that_go_while_a_folder_opens_are_looked_for_again(saved, monkeypatch):
+    writer, late = FaissKnowledgeBase.from_disk(saved), [True]
+
+    def open_late(buffers):
+        if late:
+            late.clear()
+            writer.store_vectors(some_vectors(writer.records, "another encoder"))
+        return open_records(buffers)
+
+    monkeypatch.setattr(knowledge_base_module, "open_records", open_late)
+    assert FaissKnowledgeBase.from_disk(saved).vectors.fingerprint == "another encoder"
 
 
 @pytest.mark.parametrize("times", [1, 3, OPENINGS])
@@ -333,6 +403,73 @@ def test_files_that_go_while_they_are_read_are_looked_for_again(saved, monkeypat
 
     monkeypatch.setattr(knowledge_base_module, "read_vectors", read_late)
     assert FaissKnowledgeBase.from_disk(saved).vectors.fingerprint == "another encoder"
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """RETURNS (list[float]): Seconds that a reader would have waited."""
+    pauses = []
+    monkeypatch.setattr(knowledge_base_module.time, "sleep", pauses.append)
+    return pauses
+
+
+def test_a_folder_that_is_missing_while_another_takes_its_place_is_waited_for(saved, monkeypatch):
+    taken, awaited, rename = Event(), Event(), os.rename
+
+    def rename_slowly(source, target):
+        if ".new-" in str(source):
+            taken.set()
+            assert awaited.wait(timeout=60)
+        rename(source, target)
+
+    def wait_for_the_writer(seconds):
+        awaited.set()
+        writer.join(timeout=60)
+
+    other = FaissKnowledgeBase.from_entities([Entity("D1", "one", [])])
+    monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+    monkeypatch.setattr(files.os, "rename", rename_slowly)
+    monkeypatch.setattr(knowledge_base_module.time, "sleep", wait_for_the_writer)
+    writer = Thread(target=other.to_disk, args=[saved])
+    writer.start()
+    try:
+        assert taken.wait(timeout=60)
+        assert not saved.exists()
+        assert list(FaissKnowledgeBase.from_disk(saved)) == ["D1"]
+    finally:
+        awaited.set()
+        writer.join(timeout=60)
+
+
+def test_a_folder_that_is_replaced_by_an_equal_one_is_opened_again(saved, monkeypatch, pauses):
+    late = [True]
+    monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+
+    def open_late(buffers):
+        if late:
+            late.clear()
+            make_kb().to_disk(saved)
+            raise FileNotFoundError(saved)
+        return open_records(buffers)
+
+    monkeypatch.setattr(knowledge_base_module, "open_records", open_late)
+    assert found_in(FaissKnowledgeBase.from_disk(saved)) == found_in(make_kb())
+    assert pauses == []
+
+
+@pytest.mark.parametrize("place", ["nowhere", "nowhere/else", "empty"])
+def test_a_folder_that_is_none_is_not_waited_for(tmp_path, pauses, place):
+    (tmp_path / "empty").mkdir()
+    assert code_of(FaissKnowledgeBase.from_disk, tmp_path / place) == "E132"
+    assert pauses == []
+
+
+def test_a_folder_that_never_comes_back_is_given_up(saved, pauses):
+    taken_away = saved.parent / f".{saved.name}.old-machine-1-x"
+    taken_away.mkdir()
+    saved.rename(taken_away / saved.name)
+    assert code_of(FaissKnowledgeBase.from_disk, saved) == "E132"
+    assert 0 < sum(pauses) <= 0.1
 
 
 def test_damage_is_told_at_once(saved, monkeypatch):

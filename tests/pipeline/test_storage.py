@@ -83,6 +83,25 @@ def test_excluded_knowledge_base(nlp, tmp_path):
     assert not has_kb(make_nlp().get_pipe(LINKER).from_bytes(data, exclude=["vocab"]))
 
 
+@pytest.mark.parametrize("save", ["to_disk", "to_bytes"])
+def test_an_excluded_knowledge_base_is_not_encoded(nlp, tmp_path, monkeypatch, save):
+    linker = nlp.get_pipe(LINKER)
+    surface = linker.model.get_ref("head").get_ref("surface")
+    surface.set_param("E", 1.1 * surface.get_param("E"))
+    before, encode, encoded = linker.vectors, encode_kb_module.encode_rows, []
+    monkeypatch.setattr(
+        encode_kb_module,
+        "encode_rows",
+        lambda *args, **kwargs: encoded.append(args[2]) or encode(*args, **kwargs),
+    )
+    args = [tmp_path / "linker"] if save == "to_disk" else []
+    getattr(linker, save)(*args, exclude=["kb", "vocab"])
+    assert encoded == []
+    assert linker.vectors is before
+    getattr(linker, save)(*args, exclude=["vocab"])
+    assert encoded == [linker.fingerprint()]
+
+
 def test_what_was_learned_of_the_radius_is_kept(nlp, tmp_path):
     loss = nlp.get_pipe(LINKER).loss
     loss.radius.update(0.2)
