@@ -235,6 +235,10 @@ class FaissKnowledgeBase:
         replaced = _vectors_folder(self.path, before)
         if replaced.name != _folder_name(vectors) or not _is_readable(replaced):
             name = _write_vectors_into(vectors, self.path)
+            # Writing takes long enough for another process to replace the whole folder.
+            if not self._lies_there():
+                shutil.rmtree(self.path / name, ignore_errors=True)
+                raise FileNotFoundError("the folder holds another knowledge base by now")
             with replaced_file(self.path / MANIFEST) as fresh:
                 srsly.write_json(fresh, {**before, VECTORS: name})
             if replaced.name != name:

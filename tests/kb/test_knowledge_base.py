@@ -296,6 +296,24 @@ def test_vectors_without_a_folder_are_not_stored(kb):
         kb.store_vectors(kb.vectors)
 
 
+def test_a_folder_that_is_replaced_while_vectors_are_written_stays_as_it_is(saved, monkeypatch):
+    kb = FaissKnowledgeBase.from_disk(saved)
+    other = FaissKnowledgeBase.from_entities([Entity("X1", "another vocabulary", [])])
+    write = knowledge_base_module.write_vectors
+
+    def replace_meanwhile(vectors, folder):
+        write(vectors, folder)
+        other.to_disk(saved)
+
+    monkeypatch.setattr(knowledge_base_module, "write_vectors", replace_meanwhile)
+    with pytest.raises(FileNotFoundError, match="another"):
+        kb.store_vectors(some_vectors(kb.records, "other"))
+    FaissKnowledgeBase.verify(saved)
+    assert list(FaissKnowledgeBase.from_disk(saved)) == ["X1"]
+    assert FaissKnowledgeBase.from_disk(saved).vectors is None
+
+
+
 @pytest.mark.parametrize("change", ["replaced", "gone"])
 def test_a_folder_that_holds_another_vocabulary_gets_no_vectors_of_this_one(saved, change):
     kb = FaissKnowledgeBase.from_disk(saved)
