@@ -88,8 +88,8 @@ class NameEncoder:
         """Encode names with a way back for the gradient.
 
         names (Sequence[str]): None of them empty.
-        RETURNS: (n, width) unit vectors, and the function from their gradient that
-            adds to the gradients of head and upstream.
+        RETURNS (tuple[Floats2d, Callable]): (n, width) unit vectors, and the function
+            from their gradient that adds to the gradients of head and upstream.
         RAISES (MetricELError): As `Upstream.check_precision`, for names with a context channel.
         """
         head = self.model.get_ref("head")
