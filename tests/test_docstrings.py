@@ -41,6 +41,8 @@ def faults(tree):
                 yield f"{name}: does not say what it does: {first!r}"
             if gives_something(node) and not re.search(r"\b(RETURNS|YIELDS)\b", docstring):
                 yield f"{name}: does not say what it returns"
+        if re.search(r"\b(RETURNS|YIELDS|RAISES):", docstring):
+            yield f"{name}: an entry has no type"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -64,6 +66,7 @@ def test_private_docstrings_are_whole_sentences_too(path):
         ("def f():\n    'Find a row'", "f: no whole sentence: 'Find a row'"),
         ("def f():\n    'The row.'", "f: does not say what it does: 'The row.'"),
         ("def f() -> int:\n    'Find a row.'", "f: does not say what it returns"),
+        ("def f() -> int:\n    'RETURNS: The row.'", "f: an entry has no type"),
         ("class A:\n    'A row.'\n    def f(self): ...", "A.f: no whole sentence: ''"),
         ("class A:\n    'A.'\n    def __call__(self): ...", "A.__call__: no whole sentence: ''"),
     ],

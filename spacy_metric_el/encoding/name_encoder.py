@@ -160,7 +160,7 @@ class NameEncoder:
     def _batches(
         self, names: Sequence[str]
     ) -> Iterator[tuple[list[int], list[Doc], np.ndarray, list[str]]]:
-        """YIELDS: Places of names of similar length, their documents, spans and texts."""
+        """YIELDS (tuple[list[int], list[Doc], np.ndarray, list[str]]): Places of names of similar length, their documents, spans and texts."""
         lengths = [len(name) + 2 for name in names]
         nlp = self._pipeline()
         for batch in length_batches(lengths, CHARACTERS_PER_BATCH):

@@ -36,7 +36,7 @@ class Linker(Protocol):
         """Make sure that nothing has to be encoded but the documents."""
 
     def predict(self, docs: Sequence[Doc], *, top_k: int) -> Sequence[Sequence[Candidates]]:
-        """RETURNS: For each document and entity candidates, best first."""
+        """RETURNS (Sequence[Sequence[Candidates]]): For each document and entity candidates, best first."""
 
     def predict_spans(
         self,
@@ -46,7 +46,7 @@ class Linker(Protocol):
         labels: Sequence[str],
         top_k: int,
     ) -> Sequence[Candidates]:
-        """RETURNS: For each span (document, first token, last token + 1) candidates, best first."""
+        """RETURNS (Sequence[Candidates]): For each span (document, first token, last token + 1) candidates, best first."""
 
 
 @dataclass
