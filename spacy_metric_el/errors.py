@@ -39,6 +39,8 @@ class MetricELWarning(_CodedMessage, UserWarning):
 
 
 class Errors(metaclass=_Coded):
+    """The messages of all errors, by their codes."""
+
     # fmt: off
     # Pipeline and model
     E001 = "The linker '{name}' has no knowledge base. Call `linker.load_kb(path)`, `linker.set_kb(kb)`, set `kb_loader` in [initialize.components.{name}], or give --kb on the command line."
@@ -137,6 +139,8 @@ class Errors(metaclass=_Coded):
 
 
 class Warnings(metaclass=_Coded):
+    """The messages of all warnings, by their codes."""
+
     # fmt: off
     W001 = "The linker '{name}' was trained with training.accumulate_gradient = {value}. spaCy then sorts each batch by length and splits it, which tears clusters apart: set it to 1 and use smaller batches."
     W002 = "The knowledge base has no vectors of the present weights: {names} names are encoded."

@@ -20,11 +20,11 @@ class StageRecorder:
         self._open: list[list[float]] = []
 
     def begin(self) -> None:
-        """A stage begins."""
+        """Begin a stage."""
         self._open.append([perf_counter(), 0.0])
 
     def end(self, name: str) -> None:
-        """The stage that began last ends."""
+        """End the stage that began last."""
         started, inside = self._open.pop()
         took = perf_counter() - started
         self.seconds[name] = self.seconds.get(name, 0.0) + took - inside

@@ -30,9 +30,9 @@ def begin_update_curated(
     component (Any): The `CuratedTransformer` that the listener listens to.
     listener (Model): Returns token vectors.
     docs (list[Doc]): Documents with tokens.
-    RETURNS: Token vectors, (tokens, width) each, and the function from their gradient
-        that adds to the gradients of the listener's layers and of the transformer,
-        unless that has `frozen = true`.
+    RETURNS (tuple[list[Floats2d], Callable]): Token vectors, (tokens, width) each, and
+        the function from their gradient that adds to the gradients of the listener's
+        layers and of the transformer, unless that has `frozen = true`.
     """
     from spacy_curated_transformers.models.listeners import ListenerStateUtils
 

@@ -82,14 +82,15 @@ class LinkerEncoder:
         """Encode spans of documents, with texts of their own.
 
         X (EncoderInput): Documents that have been through the upstream component, and spans.
-        RETURNS (np.ndarray): (n, width) float32 unit vectors.
+        RETURNS (np.ndarray): (n, width) float32. Unit vectors where names have a context
+            channel; else the context and the surface of each have length one.
         RAISES (MetricELError): E003 if a document has not been through the upstream component.
         """
         self.upstream.check_states(self.model.get_ref("tok2vec"), X.docs)
         return self.model.ops.to_numpy(self.model.predict(X))
 
     def encode_spans(self, docs: Sequence[Doc], spans: Sequence[SpanRef]) -> np.ndarray:
-        """RETURNS (np.ndarray): (n, width) float32 unit vectors of spans of documents."""
+        """RETURNS (np.ndarray): (n, width) float32 vectors of spans of documents; see `encode`."""
         return self.encode(encoder_input(docs, spans))
 
     # --- weights ---

@@ -38,8 +38,9 @@ class MentionEncoder:
         """Encode the mentions of a batch.
 
         X (EncoderInput): All documents of the batch, in order, and the mentions.
-        RETURNS: (n, width) unit vectors, and the function from their gradient that adds
-            to the gradients of the head, and of the tok2vec unless it is frozen.
+        RETURNS (tuple[Floats2d, Callable]): (n, width) vectors, as `metric_head` gives
+            them, and the function from their gradient that adds to the gradients of the
+            head, and of the tok2vec unless it is frozen.
         RAISES (MetricELError): E002 and E003 if the upstream is frozen and out of reach.
         """
         listener = find_listener(self.model.get_ref("tok2vec"))

@@ -88,8 +88,8 @@ class NameEncoder:
         """Encode names with a way back for the gradient.
 
         names (Sequence[str]): None of them empty.
-        RETURNS: (n, width) unit vectors, and the function from their gradient that
-            adds to the gradients of head and upstream.
+        RETURNS (tuple[Floats2d, Callable]): (n, width) unit vectors, and the function
+            from their gradient that adds to the gradients of head and upstream.
         RAISES (MetricELError): As `Upstream.check_precision`, for names with a context channel.
         """
         head = self.model.get_ref("head")
@@ -160,7 +160,7 @@ class NameEncoder:
     def _batches(
         self, names: Sequence[str]
     ) -> Iterator[tuple[list[int], list[Doc], np.ndarray, list[str]]]:
-        """YIELDS: Places of names of similar length, their documents, spans and texts."""
+        """YIELDS (tuple[list[int], list[Doc], np.ndarray, list[str]]): Places of names of similar length, their documents, spans and texts."""
         lengths = [len(name) + 2 for name in names]
         nlp = self._pipeline()
         for batch in length_batches(lengths, CHARACTERS_PER_BATCH):

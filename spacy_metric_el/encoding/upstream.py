@@ -104,8 +104,8 @@ class Upstream:
 
         tok2vec (Model): The linker's tok2vec layer.
         docs (list[Doc]): Name documents, none of them empty.
-        RETURNS: Token vectors, and the function from their gradient that adds to
-            the upstream's own gradients; None if the upstream is frozen.
+        RETURNS (TokvecsAndBackprop): Token vectors, and the function from their gradient
+            that adds to the upstream's own gradients; None if the upstream is frozen.
         """
         listener = find_listener(tok2vec)
         if listener is None:

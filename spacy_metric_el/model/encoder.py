@@ -1,4 +1,4 @@
-"""The metric encoder: spans of documents, or names, to unit vectors of one space."""
+"""The metric encoder: spans of documents, or names, to vectors of one space."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -65,8 +65,11 @@ def build_metric_encoder(
 
     One pass of `tok2vec` over each document; every span is pooled from it. The
     context channel (pooled states) and the surface channel (character n-grams of
-    the span's text) are weighted by a learned gate and set side by side, so that
-    the dot product of two vectors is the weighted sum of the channels' cosines.
+    the span's text) are unit vectors that are set side by side. With `name_context`
+    a learned gate weights them, so that the whole is a unit vector, and the dot
+    product of two of them is the weighted sum of the channels' cosines. Without it,
+    the default, they stay as they are: each channel has length one, the whole the
+    square root of 2.
 
     tok2vec (Model[list[Doc], list[Floats2d]]): A listener, or a model of its own.
     context_width (int): Width of the context channel.
@@ -83,8 +86,8 @@ def build_metric_encoder(
     ngram_min_size (int): Shortest n-gram, in characters.
     ngram_max_size (int): Longest n-gram, in characters.
     seed (int): Seed of the initialisation.
-    RETURNS (Model[EncoderInput, Floats2d]): `EncoderInput` in, unit vectors of
-        shape (n, context_width + surface_width), float32, out.
+    RETURNS (Model[EncoderInput, Floats2d]): `EncoderInput` in, vectors of shape
+        (n, context_width + surface_width), float32, out.
     RAISES (MetricELError): E011 for a setting out of range.
     """
     _check_share(context_share)
@@ -128,6 +131,7 @@ def build_metric_encoder(
 def forward(
     model: Model[EncoderInput, Floats2d], X: EncoderInput, is_train: bool
 ) -> tuple[Floats2d, Callable[[Floats2d], EncoderInput]]:
+    """RETURNS (tuple[Floats2d, Callable]): (n, nO) vectors of the spans, and the function that takes their gradient back through both layers."""
     tok2vec = model.get_ref("tok2vec")
     # A curated listener has no backward pass behind a frozen transformer, and reads the documents'.
     reads_only = is_train and lacks_batch(tok2vec)

@@ -23,12 +23,13 @@ def metric_head(
     name_context: bool = True,
     seed: int = 0,
 ) -> Model[HeadInput, Floats2d]:
-    """Token vectors, spans and the spans' texts to unit vectors.
+    """Turn token vectors, spans and the spans' texts into vectors of the spans.
 
     With c the unit vector of the projected, pooled states, s that of the surface
     channel and g = sigmoid(gate([c, s])), the output is [sqrt(g) c, sqrt(1 - g) s], a unit
     vector. Where names have no context channel (attribute `name_context`) nothing is to be
-    weighed: the output is [c, s], and each channel is compared by itself.
+    weighed: the output is [c, s], whose length is the square root of 2, and each channel is
+    compared by itself.
 
     surface (Model[list[str], Floats2d]): A `surface_channel`.
     context_width (int): Width of the context channel.
@@ -79,6 +80,7 @@ def init(model: Model, X: Any = None, Y: Any = None) -> None:
 def forward(
     model: Model[HeadInput, Floats2d], X: HeadInput, is_train: bool
 ) -> tuple[Floats2d, Callable[[Floats2d], list[Floats2d]]]:
+    """RETURNS (tuple[Floats2d, Callable]): (n, nO) vectors of the spans, and the function from their gradient to that of the token vectors."""
     tokvecs, spans, texts = X
     ops = model.ops
     width = model.get_dim("nI")

@@ -19,8 +19,8 @@ def pool_spans(
     tokvecs (Sequence[Floats2d]): One array a document, (tokens, width).
     spans (np.ndarray): (n, 3) int: index of the document, first token, last token + 1.
     width (int): Width of the token vectors, for a batch without tokens.
-    RETURNS: The means, (n, width), and the function from their gradient to the
-        gradients of `tokvecs`.
+    RETURNS (tuple[Floats2d, Callable]): The means, (n, width), and the function from
+        their gradient to the gradients of `tokvecs`.
     """
     lengths = np.asarray([vecs.shape[0] for vecs in tokvecs], dtype=np.int64)
     offsets = offsets_of_lengths(lengths)

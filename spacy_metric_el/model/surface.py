@@ -66,6 +66,7 @@ def init(model: Model, X: object = None, Y: object = None) -> None:
 def forward(
     model: Model[list[str], Floats2d], texts: list[str], is_train: bool
 ) -> tuple[Floats2d, Callable[[Floats2d], list[str]]]:
+    """RETURNS (tuple[Floats2d, Callable]): (n, nO) sums of weighted n-gram vectors, and the function that adds to the gradients of both tables."""
     weights, vectors = cast(Floats1d, model.get_param("w")), cast(Floats2d, model.get_param("E"))
     weight_ids, vector_ids, owners = _ngram_ids(model, texts)
     w = weights[weight_ids]
@@ -119,7 +120,7 @@ def _ngram_ids(model: Model, texts: list[str], ops: Ops | None = None) -> tuple:
 def _weighted_sum(
     ops: Ops, w: Floats1d, vectors: Floats2d, ids: object, owners: object, n_texts: int
 ) -> Floats2d:
-    """Y[i] = sum over j with owners[j] == i of w[j] * vectors[ids[j]]."""
+    """Sum weighted vectors by their owners: Y[i] = sum over j with owners[j] == i of w[j] * vectors[ids[j]]."""
     if isinstance(ops, NumpyOps):
         # Here, as spaCy imports this module for its registry.
         from scipy.sparse import csr_matrix

@@ -300,7 +300,15 @@ class MetricEntityLinker(TrainablePipe):
         return name_candidates(self.kb.records, *keep_first(found, top_k))
 
     def encode_spans(self, docs: Sequence[Doc], spans: Sequence[SpanRef]) -> np.ndarray:
-        """RETURNS (np.ndarray): (n, width) float32 vectors of spans of documents; see `metric_head`."""
+        """Encode any spans, entities or not.
+
+        docs (Sequence[Doc]): Documents that have been through the upstream component.
+        spans (Sequence[SpanRef]): Index of the document, first token, last token + 1.
+        RETURNS (np.ndarray): (n, width) float32. By default, where names have no context
+            channel, the context and the surface of each span have length one; else the
+            whole vector has.
+        RAISES (MetricELError): E003, and E009 for a span without tokens.
+        """
         return self.encoder.encode_spans(docs, spans)
 
     def set_annotations(
@@ -447,7 +455,12 @@ class MetricEntityLinker(TrainablePipe):
         util.to_disk(path, writers, exclude)
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "MetricEntityLinker":
-        """Load the component; the knowledge base is mapped, not read."""
+        """Load the component; the knowledge base is mapped, not read.
+
+        path (str | Path): A folder that `to_disk` filled.
+        exclude (Iterable[str]): Names of parts to leave as they are.
+        RETURNS (MetricEntityLinker): The component itself.
+        """
         from ..kb import FaissKnowledgeBase
 
         exclude = list(exclude)
@@ -473,7 +486,12 @@ class MetricEntityLinker(TrainablePipe):
         return srsly.msgpack_dumps({**pipe, **util.to_dict(getters, exclude)})
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "MetricEntityLinker":
-        """Load the component from what `to_bytes` returned."""
+        """Load the component from what `to_bytes` returned.
+
+        bytes_data (bytes): The component.
+        exclude (Iterable[str]): Names of parts to leave as they are.
+        RETURNS (MetricEntityLinker): The component itself.
+        """
         from ..kb import FaissKnowledgeBase
 
         exclude = list(exclude)

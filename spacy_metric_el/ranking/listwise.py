@@ -167,7 +167,7 @@ def make_scorer(n_features: int, settings: ScorerSettings) -> Scorer:
 def listwise_loss(
     pair_logits: np.ndarray, nil_logits: np.ndarray, offsets: np.ndarray, is_right: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Negative log-likelihood of the right candidates, or of "none of them".
+    """Compute the negative log-likelihood of the right candidates, or of "none of them".
 
     With several right candidates (a composite mention), it is that of any of them.
 

@@ -10,7 +10,9 @@ from ..errors import Errors, MetricELError
 class HasRanker(Protocol):
     """What the callback asks of a component."""
 
-    def fit_ranker(self, nlp: Language) -> None: ...
+    def fit_ranker(self, nlp: Language) -> None:
+        """Fit the ranker to the corpus that the component was initialized with."""
+        ...
 
 
 class FitRanker:
@@ -31,6 +33,6 @@ class FitRanker:
         self.component = component
 
     def __call__(self, nlp: Language, info: dict[str, Any]) -> None:
-        """Called before each update with {"step": int, "epoch": int}."""
+        """Fit the ranker if it is time; called before each update with {"step": int, "epoch": int}."""
         if info["step"] and info["step"] % self.every == 0:
             cast(HasRanker, nlp.get_pipe(self.component)).fit_ranker(nlp)

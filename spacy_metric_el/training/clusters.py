@@ -58,17 +58,17 @@ def radius_clusters(
 
 
 def prototypes(mentions: Floats2d, clusters: Clusters) -> Floats2d:
-    """The mean of each cluster.
+    """Average the mentions of each cluster.
 
     mentions (Floats2d): (n, width).
     clusters (Clusters): Of the n mentions.
-    RETURNS (Floats2d): (C, width).
+    RETURNS (Floats2d): (C, width), the prototypes.
     """
     return membership(mentions, clusters) @ mentions
 
 
 def membership(mentions: Floats2d, clusters: Clusters) -> Floats2d:
-    """The matrix that averages mentions over clusters.
+    """Make the matrix that averages mentions over clusters.
 
     mentions (Floats2d): (n, width), for its kind of array.
     clusters (Clusters): Of the n mentions.

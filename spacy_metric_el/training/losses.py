@@ -30,7 +30,12 @@ class LinkingBatch(NamedTuple):
 
 
 class LossResult(NamedTuple):
-    """loss (float), and the gradients d_mentions (n, width) and d_names (m, width)."""
+    """What a loss gives for one step.
+
+    loss (float): The value.
+    d_mentions (Floats2d): (n, width), its gradient with respect to the mentions.
+    d_names (Floats2d): (m, width), its gradient with respect to the names.
+    """
 
     loss: float
     d_mentions: Floats2d
@@ -40,11 +45,17 @@ class LossResult(NamedTuple):
 class LinkingLoss(Protocol):
     """What the linker asks of a loss; register one in `thinc_losses`."""
 
-    def __call__(self, batch: LinkingBatch) -> LossResult: ...
+    def __call__(self, batch: LinkingBatch) -> LossResult:
+        """RETURNS (LossResult): The loss of a batch, and its gradients."""
+        ...
 
-    def to_dict(self) -> dict[str, Any]: ...
+    def to_dict(self) -> dict[str, Any]:
+        """RETURNS (dict[str, Any]): What was learned, as plain values; saved with the linker."""
+        ...
 
-    def from_dict(self, state: dict[str, Any]) -> None: ...
+    def from_dict(self, state: dict[str, Any]) -> None:
+        """Take over a state that `to_dict` gave."""
+        ...
 
 
 class PrototypeTriplet:
@@ -113,7 +124,7 @@ class PrototypeTriplet:
 def prototype_triplet(
     batch: LinkingBatch, clusters: Clusters, *, margin: float, negatives: int
 ) -> LossResult:
-    """Loss and gradients for clusters that are given.
+    """Compute the loss and its gradients for clusters that are given.
 
     batch (LinkingBatch): Mentions, names and which may go with which.
     clusters (Clusters): Of the batch's mentions.
@@ -159,7 +170,7 @@ def prototype_triplet(
 
 
 def _cluster_positives(is_positive: np.ndarray, clusters: Clusters) -> np.ndarray:
-    """(C, m): names that are positive for all mentions of a cluster, or else for any."""
+    """RETURNS (np.ndarray): (C, m) bool, the names that are positive for all mentions of a cluster, or else for any."""
     for_all = _over_clusters(is_positive, clusters, every=True)
     for_any = _over_clusters(is_positive, clusters, every=False)
     return np.where(for_all.any(axis=1, keepdims=True), for_all, for_any)

@@ -94,7 +94,7 @@ class MentionMemory:
 def contrast_loss(
     mentions: np.ndarray, contrast: Contrast, *, scale: float
 ) -> tuple[float, np.ndarray]:
-    """Negative log-likelihood of the right prototypes, in a softmax over each run.
+    """Compute the negative log-likelihood of the right prototypes, in a softmax over each run.
 
     Mentions without a right prototype, or without a wrong one, are left out.
     Source: InfoNCE (van den Oord et al. 2018, arXiv:1807.03748), against prototypes.

@@ -12,14 +12,19 @@ import pytest
 import spacy
 import srsly
 from spacy import util
+from spacy.cli.evaluate import evaluate
+from spacy.cli.init_config import init_config
+from spacy.cli.package import get_third_party_dependencies
 from spacy.language import Language
 from spacy.scorer import Scorer
 from spacy.tokens import Doc, DocBin, Span
 from spacy.tokens.underscore import Underscore
 from spacy.training import Example
 
+import spacy_metric_el
 from spacy_metric_el.encoding.upstream import find_listener
 from spacy_metric_el.kb import FaissKnowledgeBase
+from spacy_metric_el.model.fingerprint import fingerprint
 
 from ..util import (
     LINKER,
@@ -78,6 +83,24 @@ spacy.blank("en")
 assert "spacy_metric_el.pipeline.abbreviations" in sys.modules
 added = {{name for name in {HEAVY[:3]!r} if name in sys.modules}} - before
 assert not added, added
+"""
+    run("-c", code)
+
+
+def test_the_linker_of_scispacy_is_never_imported():
+    """It takes seconds and hundreds of MiB, brings nmslib, and downloads what it links to."""
+    code = """
+import importlib
+import pkgutil
+import sys
+import spacy
+import spacy_metric_el
+for module in pkgutil.walk_packages(spacy_metric_el.__path__, "spacy_metric_el."):
+    importlib.import_module(module.name)
+detector = spacy.blank("xx").add_pipe("scispacy_abbreviation_detector")
+assert "scispacy.linking_utils" in sys.modules and "scispacy.abbreviation" in sys.modules
+heavy = {"scispacy.linking", "scispacy.candidate_generation", "scispacy.umls_linking", "nmslib"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
     run("-c", code)
 
@@ -158,8 +181,8 @@ def test_listener_stands_where_replace_listeners_looks():
 
 
 def test_default_score_weights_are_scores_of_the_scorer():
-    weights = Language.get_factory_meta(LINKER).default_score_weights
     nlp = make_nlp()
+    weights = Language.get_factory_meta(LINKER).default_score_weights
     scores = nlp.get_pipe(LINKER).scorer([])
     assert set(weights) <= set(scores)
     assert sum(weight for weight in weights.values() if weight) == 1.0
@@ -175,6 +198,23 @@ def test_links_last_in_the_document(nlp):
     doc.ents = list(doc.ents)
     assert doc.ents[0].kb_id_ == "C01"
     assert doc.ents[0].as_doc().ents[0].kb_id_ == "C01"
+    doc.ents[0].kb_id_ = "C02"
+    assert doc.ents[0].kb_id_ == "C01"
+
+
+def test_json_drops_links_but_takes_candidates(nlp):
+    """`Doc.to_json` writes no ids of entities; candidates are written for who asks for them."""
+    doc = nlp("a heart attack and a cold")
+    assert [set(ent) for ent in doc.to_json()["ents"]] == [{"start", "end", "label"}] * 2
+    assert [ent.kb_id_ for ent in Doc(nlp.vocab).from_json(doc.to_json()).ents] == ["", ""]
+    written = srsly.json_loads(srsly.json_dumps(doc.to_json(underscore=["kb_ents"])))
+    loaded = Doc(nlp.vocab).from_json(written)
+    for ent, kept in zip(doc.ents, loaded.ents, strict=True):
+        ids, scores = zip(*kept._.kb_ents, strict=True)
+        assert ids == tuple(cid for cid, _ in ent._.kb_ents)
+        # JSON has fewer digits.
+        assert scores == pytest.approx([score for _, score in ent._.kb_ents], abs=1e-9)
+        assert ids[0] == ent.kb_id_
 
 
 @pytest.mark.parametrize("by", ["DocBin", "bytes"])
@@ -323,6 +363,25 @@ def test_averages_for_pipelines_without_pytorch(nlp):
     assert links(nlp("a cold")) == expected
 
 
+def test_averages_pass_the_weights_of_pytorch_by(bert):
+    """`use_params` swaps no weights of PyTorch, so that averages are of the other layers alone."""
+    nlp = make_nlp("transformer", bert=bert)
+    example = make_example(nlp, "a chill", ("chill", "C03"))
+    nlp.initialize(lambda: [example])
+    linker = nlp.get_pipe(LINKER)
+    linker.set_kb(make_kb())
+    optimizer = nlp.create_optimizer()
+    optimizer.averages = {}
+    for _ in range(2):
+        nlp.update([example], sgd=optimizer, losses={})
+    transformer, head = nlp.get_pipe("transformer").model, linker.model.get_ref("head")
+    before = fingerprint([transformer]), fingerprint([head])
+    with nlp.use_params(optimizer.averages):
+        during = fingerprint([transformer]), fingerprint([head])
+    assert during[0] == before[0]
+    assert during[1] != before[1]
+
+
 def test_spacy_ner_before_the_linker():
     nlp = spacy.blank("en")
     nlp.add_pipe("ner", config=ner_config(OWN_TOK2VEC)).add_label("ENTITY")
@@ -345,12 +404,71 @@ def test_documents_with_context(nlp):
     assert (doc.ents[0].kb_id_, context) == ("C01", {"id": 7})
 
 
+def test_no_sentence_boundaries_are_needed(nlp):
+    example = make_example(nlp, "a cold", ("cold", "C03"))
+    assert not any(doc.has_annotation("SENT_START") for doc in (example.x, example.y))
+    losses = {}
+    nlp.update([example], sgd=nlp.create_optimizer(), losses=losses)
+    assert losses[LINKER] > 0
+    doc = nlp("a heart attack")
+    assert not doc.has_annotation("SENT_START")
+    assert doc.ents[0].kb_id_ == "C01"
+
+
+def test_an_entity_may_cross_a_sentence_boundary(nlp):
+    doc = make_doc(nlp, "a heart attack", ("heart attack", ""))
+    whole = links(nlp.get_pipe(LINKER)(doc.copy()))
+    for token in doc:
+        token.is_sent_start = token.text == "attack"
+    assert links(nlp.get_pipe(LINKER)(doc)) == whole
+    assert doc.ents[0].kb_id_ == "C01"
+
+
 def test_document_made_by_hand(nlp):
     doc = Doc(nlp.vocab, words=["a", "cold"], ents=["O", "B-X"])
     assert nlp.get_pipe(LINKER)(doc).ents[0].kb_id_ in ("C03", "C04")
 
 
 # --- spaCy's command line ---
+
+
+def test_a_packaged_pipeline_requires_the_plugin():
+    """`spacy package` finds the distribution of each registered function by its entry point."""
+    nlp = make_nlp("listener", ner=True)
+    requirements = get_third_party_dependencies(nlp.config)
+    major, minor, _ = spacy_metric_el.__version__.split(".")
+    expected = f"spacy-metric-el>={spacy_metric_el.__version__},<{major}.{int(minor) + 1}.0"
+    assert requirements == [expected]
+
+
+def test_scores_of_spacys_evaluation(nlp, tmp_path, capsys):
+    """`spacy benchmark accuracy` prints nothing about linking, but its file has the scores."""
+    gold = [make_doc(nlp, "a heart attack", ("heart attack", "C01"))]
+    DocBin(docs=gold, store_user_data=True).to_disk(tmp_path / "dev.spacy")
+    nlp.to_disk(tmp_path / "model")
+    scores = evaluate(tmp_path / "model", tmp_path / "dev.spacy", silent=False)
+    assert scores["el_acc"] == scores["nel_micro_f"] == 1.0
+    shown = capsys.readouterr().out
+    assert "TOK" in shown
+    assert "EL_ACC" not in shown.upper()
+
+
+def test_gradients_are_accumulated_by_spacys_config_for_a_gpu():
+    """The linker warns of that (W001); the configs of the project set 1."""
+    config = init_config(lang="en", pipeline=["ner", LINKER], optimize="efficiency", gpu=True)
+    assert config["training"]["accumulate_gradient"] == 3
+
+
+@pytest.mark.slow
+def test_package_writes_the_requirement(nlp, tmp_path):
+    nlp.meta["name"] = "linking"
+    nlp.to_disk(tmp_path / "model")
+    output = tmp_path / "packages"
+    output.mkdir()
+    run("-m", "spacy", "package", tmp_path / "model", output, "--build", "none")
+    (meta,) = output.glob("*/meta.json")
+    requirements = srsly.read_json(meta)["requirements"]
+    assert sum(line.startswith("spacy-metric-el>=") for line in requirements) == 1
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import spacy
 
 from spacy_metric_el.encoding.mentions import encode_mentions
 from spacy_metric_el.errors import MetricELError
-from spacy_metric_el.mentions import SpanRef, encoded_names, join_tables
+from spacy_metric_el.mentions import SpanRef
 from spacy_metric_el.model.encoder import encoder_input
 
 from ..util import LINKER, make_kb, make_nlp
@@ -92,27 +92,6 @@ def test_some_of_the_mentions_with_their_queries(linking):
         assert found.table.written == expected.table.written
         assert found.table.long == expected.table.long
         assert found.table.context == pytest.approx(expected.table.context, abs=1e-6)
-
-
-def test_joined_tables_are_one_after_the_other(linking):
-    first, second = (encode(linking, spans).table for spans in ([FEVER, SBMA], [SEVERE_SBMA]))
-    joined = join_tables([first, second])
-    assert joined.documents.tolist() == [0, 0, 0]
-    assert joined.written == ["fever", "SBMA", "Severe SBMA"]
-    assert joined.long == [*first.long, *second.long]
-    assert joined.labels == ["", "", ""]
-    assert joined.context.tolist() == [*first.context.tolist(), *second.context.tolist()]
-
-
-def test_names_are_mentions_of_documents_of_their_own():
-    vectors = np.arange(6, dtype=np.float32).reshape(2, 3)
-    encoded = encoded_names(["cold", "MI"], vectors, 1)
-    assert encoded.table.documents.tolist() == [0, 1]
-    assert encoded.table.written == encoded.table.long == encoded.texts == ["cold", "MI"]
-    assert encoded.table.context.tolist() == [[0], [3]]
-    assert encoded.vectors.tolist() == vectors.tolist()
-    assert encoded.owners.tolist() == [0, 1]
-    assert encoded.is_written.tolist() == encoded.is_long.tolist() == [True, True]
 
 
 def test_a_span_without_tokens(linking):

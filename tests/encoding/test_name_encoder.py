@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.tokenizer import Tokenizer
 from spacy.tokens import Doc
+from spacy.util import registry
 from spacy.vectors import Vectors
 
 from spacy_metric_el.encoding import kb_rows as encode_kb_module
@@ -350,3 +351,16 @@ def test_new_knowledge_base_new_names(nlp, training_names):
     linker.set_kb(make_kb(VOCABULARY[:2]))
     assert linker._training_step().sampler is not training_names
     assert linker._training_step().sampler.kb.records.entity_index("C08") == -1
+
+
+@pytest.mark.parametrize("name_context", [True, False])
+def test_a_transformer_that_reads_by_sentences_cannot_read_names(bert, name_context):
+    """Documents of names have no sentences; it is an error, and no name is passed over."""
+    nlp = make_nlp("transformer", bert=bert, model={"name_context": name_context})
+    nlp.initialize()
+    getter = registry.get("span_getters", "spacy-transformers.sent_spans.v1")()
+    nlp.get_pipe("transformer").model.attrs["get_spans"] = getter
+    linker = nlp.get_pipe(LINKER)
+    linker.set_kb(make_kb())
+    with pytest.raises(ValueError, match="E030"):
+        linker.refresh_vectors()

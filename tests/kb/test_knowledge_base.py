@@ -313,7 +313,6 @@ def test_a_folder_that_is_replaced_while_vectors_are_written_stays_as_it_is(save
     assert FaissKnowledgeBase.from_disk(saved).vectors is None
 
 
-
 @pytest.mark.parametrize("change", ["replaced", "gone"])
 def test_a_folder_that_holds_another_vocabulary_gets_no_vectors_of_this_one(saved, change):
     kb = FaissKnowledgeBase.from_disk(saved)

@@ -1,13 +1,9 @@
+"""Projection, surface channel and gate, written out and against finite differences."""
+
 import numpy as np
 import pytest
-from spacy.tokens import Doc
-from spacy.vocab import Vocab
-from thinc.api import Model
 
-from spacy_metric_el.errors import MetricELError
-from spacy_metric_el.model.encoder import EncoderInput, build_metric_encoder
 from spacy_metric_el.model.head import fit_projection, metric_head
-from spacy_metric_el.model.pooling import pool_spans
 from spacy_metric_el.model.surface import surface_channel
 
 from ..gradients import check_direction, check_parameter
@@ -25,9 +21,15 @@ PARAMETERS = [
 ]
 
 
-def make_head(*, context_width=6, context_share=0.3, seed=0):
+def make_head(*, context_width=6, context_share=0.3, seed=0, name_context=True):
     surface = surface_channel(5, weight_rows=64, vector_rows=32, max_size=4, seed=seed)
-    head = metric_head(surface, context_width=context_width, context_share=context_share, seed=seed)
+    head = metric_head(
+        surface,
+        context_width=context_width,
+        context_share=context_share,
+        name_context=name_context,
+        seed=seed,
+    )
     head.set_dim("nI", N_INPUT)
     head.initialize()
     return head
@@ -79,6 +81,16 @@ def test_rows_have_unit_length(head, tokvecs):
     assert np.linalg.norm(Y, axis=1) == pytest.approx(np.ones(len(SPANS)), abs=1e-5)
 
 
+def test_without_context_of_names_each_channel_has_unit_length(tokvecs):
+    weighted, apart = (
+        make_head(name_context=flag).predict((tokvecs, SPANS, TEXTS)) for flag in (True, False)
+    )
+    for channel in (slice(6), slice(6, 11)):
+        lengths = np.linalg.norm(weighted[:, channel], axis=1, keepdims=True)
+        assert apart[:, channel] == pytest.approx(weighted[:, channel] / lengths, abs=1e-5)
+    assert np.linalg.norm(apart, axis=1) == pytest.approx(np.full(len(SPANS), 2**0.5), abs=1e-5)
+
+
 @pytest.mark.parametrize("share", [0.15, 0.5])
 def test_untrained_gate_gives_the_context_its_share(tokvecs, share):
     Y = make_head(context_share=share).predict((tokvecs, SPANS, TEXTS))
@@ -90,6 +102,17 @@ def test_gradients_of_parameters(head, tokvecs, weights, layer, name):
     _, backprop = head.begin_update((tokvecs, SPANS, TEXTS))
     backprop(weights)
     check_parameter(head.get_ref(layer), name, lambda: total(head, tokvecs, weights))
+
+
+@pytest.mark.parametrize(("layer", "name"), PARAMETERS)
+def test_gradients_of_parameters_without_context_of_names(tokvecs, weights, layer, name):
+    head = make_head(name_context=False)
+    _, backprop = head.begin_update((tokvecs, SPANS, TEXTS))
+    backprop(weights)
+    if layer == "gate":
+        assert not head.get_ref(layer).has_grad(name)
+    else:
+        check_parameter(head.get_ref(layer), name, lambda: total(head, tokvecs, weights))
 
 
 @pytest.mark.parametrize("document", [0, 2])
@@ -172,121 +195,3 @@ def test_fit_projection_to_two_names_that_are_the_same():
     fit_projection(head, np.ones((2, N_INPUT), dtype="float32"))
     assert np.isfinite(head.get_ref("projection").get_param("W")).all()
     assert np.isfinite(head.get_ref("projection").get_param("b")).all()
-
-
-# --- the encoder: a tok2vec and the head ---
-
-
-def table_tok2vec():
-    """A tok2vec of one table: the k-th token of any document gets its row k."""
-
-    def forward(model, docs, is_train):
-        E = model.get_param("E")
-
-        def backprop(d_tokvecs):
-            for d in d_tokvecs:
-                gradient = np.zeros_like(E)
-                gradient[: len(d)] = d
-                model.inc_grad("E", gradient)
-            return []
-
-        return [E[: len(doc)] for doc in docs], backprop
-
-    def init(model, X=None, Y=None):
-        E = np.random.default_rng(0).standard_normal((4, N_INPUT)).astype("float32")
-        model.set_param("E", E)
-
-    return Model("table", forward, init=init, params={"E": None}, dims={"nO": N_INPUT})
-
-
-def make_encoder(**settings):
-    return build_metric_encoder(
-        table_tok2vec(),
-        context_width=6,
-        surface_width=5,
-        ngram_weight_rows=64,
-        ngram_vector_rows=32,
-        **settings,
-    )
-
-
-@pytest.fixture
-def encoder():
-    encoder = make_encoder()
-    encoder.initialize()
-    return encoder
-
-
-def docs(*lengths):
-    return [Doc(Vocab(), words=["word"] * n) for n in lengths]
-
-
-def test_encoder_is_the_head_over_the_tok2vec(encoder):
-    batch = docs(3, 0, 3)
-    Y = encoder.predict(EncoderInput(batch, SPANS, TEXTS))
-    tokvecs = encoder.get_ref("tok2vec").predict(batch)
-    assert (encoder.get_ref("head").predict((tokvecs, SPANS, TEXTS)) == Y).all()
-    assert encoder.get_dim("nO") == Y.shape[1] == 11
-    assert encoder.get_ref("head").get_dim("nI") == N_INPUT
-
-
-def test_encoder_pools_with_all_documents(encoder):
-    tokvecs = encoder.get_ref("tok2vec").predict(docs(3, 0, 3))
-    pooled, _ = pool_spans(encoder.ops, tokvecs, SPANS, N_INPUT)
-    assert pooled[0] == pytest.approx(tokvecs[0][:2].mean(axis=0), abs=1e-6)
-
-
-def test_gradient_reaches_the_tok2vec(encoder, weights):
-    X = EncoderInput(docs(3, 0, 3), SPANS, TEXTS)
-    _, backprop = encoder.begin_update(X)
-    assert backprop(weights) is X
-    check_parameter(
-        encoder.get_ref("tok2vec"),
-        "E",
-        lambda: float((encoder.predict(X).astype("float64") * weights).sum()),
-    )
-
-
-def test_encoder_without_spans_sends_zeros_to_the_tok2vec(encoder):
-    X = EncoderInput(docs(3, 2), np.zeros((0, 3), dtype=np.int64), [])
-    Y, backprop = encoder.begin_update(X)
-    backprop(Y)
-    assert encoder.get_ref("tok2vec").has_grad("E")
-    assert not encoder.get_ref("tok2vec").get_grad("E").any()
-
-
-def test_encoder_round_trip(encoder, weights):
-    X = EncoderInput(docs(3, 0, 3), SPANS, TEXTS)
-    other = make_encoder(seed=9).from_bytes(encoder.to_bytes())
-    assert (other.predict(X) == encoder.predict(X)).all()
-
-
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        ("context_share", 0.0),
-        ("context_share", 1.0),
-        ("context_share", -0.1),
-        ("context_share", float("nan")),
-        ("context_width", 0),
-        ("surface_width", 0),
-        ("ngram_weight_rows", 0),
-        ("ngram_vector_rows", 0),
-        ("ngram_min_size", 0),
-        ("ngram_max_size", 1),
-        ("seed", -1),
-    ],
-)
-def test_encoder_settings_out_of_range(setting, value):
-    with pytest.raises(MetricELError) as error:
-        build_metric_encoder(table_tok2vec(), **{setting: value})
-    assert error.value.code == "E011"
-    assert f"`{setting}` of the metric encoder is {value}," in str(error.value)
-
-
-def test_encoder_settings_at_the_edge_of_the_range():
-    sizes = ["context_width", "surface_width", "ngram_weight_rows", "ngram_vector_rows"]
-    sizes += ["ngram_min_size", "ngram_max_size"]
-    model = build_metric_encoder(table_tok2vec(), **dict.fromkeys(sizes, 1), context_share=0.999)
-    model.initialize()
-    assert np.isfinite(model.predict(EncoderInput(docs(3, 0, 3), SPANS, TEXTS))).all()

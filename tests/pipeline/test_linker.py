@@ -215,6 +215,9 @@ def test_encode_names_and_spans(nlp, linker):
     width = linker.encoder.context_width
     assert mention[width:] == pytest.approx(names[0, width:], abs=1e-5)
     assert not names[:, :width].any()
+    # Each channel has length one, and so the whole has not.
+    lengths = [np.linalg.norm(part) for part in (mention[:width], mention[width:], mention)]
+    assert lengths == pytest.approx([1, 1, 2**0.5], abs=1e-5)
 
 
 def test_mention_that_is_all_of_its_document_is_encoded_as_the_name_is():
@@ -224,6 +227,7 @@ def test_mention_that_is_all_of_its_document_is_encoded_as_the_name_is():
     (name,) = linker.encode_names(["fever"])
     (mention,) = linker.encode_spans([nlp.make_doc("fever")], [(0, 0, 1)])
     assert mention == pytest.approx(name, abs=1e-5)
+    assert np.linalg.norm(mention) == pytest.approx(1, abs=1e-5)
 
 
 # --- determinism ---

@@ -69,6 +69,8 @@ def test_a_config_is_complete_and_trains(name, arranged, tmp_path):
     nlp = init_nlp(load_config(path, overrides))
     assert nlp.pipe_names[-1] == LINKER
     assert nlp.config["training"]["accumulate_gradient"] == 1
+    # Averages would pass the weights of a transformer by.
+    assert nlp.config["training"]["optimizer"]["use_averages"] is False
     has_ner = name == "ner-and-linker"
     before = digests(nlp)
     upstream = [] if name == "synonyms" else [nlp.pipe_names[0]]

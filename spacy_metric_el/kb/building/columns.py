@@ -49,14 +49,18 @@ class GrowingTable:
 
 
 class _Buffer:
+    """A file that bytes are added to, mapped at the end."""
+
     def __init__(self, path: Path, files: ExitStack) -> None:
         self.path = path
         self._file: BinaryIO = files.enter_context(path.open("wb"))
 
     def write(self, content: Iterable[memoryview | bytes]) -> None:
+        """Add bytes."""
         self._file.writelines(content)
 
     def finish(self) -> pa.Buffer:
+        """RETURNS (pa.Buffer): All bytes, mapped."""
         if not self.path.stat().st_size:
             return pa.py_buffer(b"")
         return pa.memory_map(str(self.path), "r").read_buffer()
@@ -70,10 +74,12 @@ class _Fixed:
         self._values = _Buffer(path.with_suffix(".values"), files)
 
     def append(self, array: pa.Array) -> None:
+        """Add the values of an array."""
         self._values.write([np.ascontiguousarray(array.to_numpy(zero_copy_only=False)).data])
         self.length += len(array)
 
     def finish(self) -> pa.Array:
+        """RETURNS (pa.Array): All values, over a mapped file."""
         buffer = self._values.finish()
         if pa.types.is_boolean(self.type):
             # One byte each while they grow, one bit in Arrow.
@@ -96,6 +102,7 @@ class _Nested:
             self._text = _Buffer(path.with_suffix(".text"), files)
 
     def append(self, array: pa.Array) -> None:
+        """Add the strings or lists of an array."""
         offsets = np.frombuffer(array.buffers()[1], dtype=np.int64)
         offsets = offsets[array.offset : array.offset + len(array) + 1]
         start, end = (int(offsets[0]), int(offsets[-1])) if len(array) else (0, 0)
@@ -110,6 +117,7 @@ class _Nested:
         self.n_nulls += array.null_count
 
     def finish(self) -> pa.Array:
+        """RETURNS (pa.Array): All strings or lists, over mapped files."""
         is_valid = self._is_valid.finish()
         bits = np.packbits(np.frombuffer(is_valid, dtype=bool), bitorder="little")
         validity = pa.py_buffer(bits) if self.n_nulls else None

@@ -1,4 +1,5 @@
 import multiprocessing
+from pathlib import Path
 from queue import Empty
 
 import faiss
@@ -24,6 +25,8 @@ from spacy_metric_el.kb.index.faiss_index import (
 )
 
 from ..vocabulary import unit_vectors
+
+MAPS = Path("/proc/self/maps")
 
 
 def brute_force(vectors, queries, k):
@@ -256,6 +259,18 @@ def test_a_mapped_index_finds_the_same(tmp_path):
         strict=True,
     ):
         assert a.tolist() == b.tolist()
+
+
+@pytest.mark.skipif(not MAPS.is_file(), reason="tells no maps of a process")
+def test_a_flat_index_is_mapped_and_not_read(tmp_path):
+    """Only one of FAISS's flags for mapping maps the vectors of a flat index."""
+    write_index(build_index(unit_vectors(20, 8)), tmp_path)
+    file = str(tmp_path / INDEX_FILE)
+    whole = faiss.read_index(file)
+    assert file not in MAPS.read_text()
+    mapped = read_index(tmp_path)
+    assert file in MAPS.read_text()
+    np.testing.assert_array_equal(mapped.reconstruct_n(), whole.reconstruct_n())
 
 
 def search_in_child(index, queries, answers):
