@@ -137,8 +137,8 @@ class CandidateRanker:
         scores = -1.0 - candidates.places.astype(np.float32)
         with stage("scorers"):
             scores[places] = self.together.probabilities(evidence, judged.offsets)
-        order, offsets = sort_runs(candidates, scores, top_k)
-        return candidates.take(order, offsets), np.maximum(scores[order], 0.0)
+        order = sort_runs(candidates, scores, top_k)
+        return candidates.take(order), np.maximum(scores[order], 0.0)
 
     def fit(
         self,
@@ -165,11 +165,11 @@ class CandidateRanker:
         # From all candidates: one that had learned from near ones alone was less often right.
         features = self.features(candidates, channels, mentions, own)
         # What never varies has no weight, whatever it is later.
-        features[:, _is_any_of(FEATURES, hidden)] = 0.0
+        features[:, np.isin(FEATURES, list(hidden))] = 0.0
         offsets = candidates.offsets
         self.alone.fit(features, offsets, is_right, self.settings, progress=progress)
         evidence = self._with_document_features(features, candidates, mentions)
-        evidence[:, _is_any_of(EVIDENCE, hidden)] = 0.0
+        evidence[:, np.isin(EVIDENCE, list(hidden))] = 0.0
         loss = self.together.fit(evidence, offsets, is_right, self.settings, progress=progress)
         # As they are saved, or a pipeline would rank otherwise once it was loaded.
         halved = self.prototypes.sums.astype(np.float16).astype(np.float32)
@@ -241,11 +241,6 @@ def _is_worth_judging(candidates: CandidateTable) -> np.ndarray:
     least = over_runs(np.float32(LEAST_SHARE) * best, candidates.offsets)
     is_given = candidates.is_near & (candidates.places < RANKED_CANDIDATES)
     return is_given & ((candidates.places < JUDGED) | (candidates.similarities >= least))
-
-
-def _is_any_of(names: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
-    """RETURNS (np.ndarray): (n,) bool, whether each of the names is wanted."""
-    return np.asarray([name in wanted for name in names], dtype=bool)
 
 
 def _number(keys: Iterable[Any]) -> np.ndarray:
