@@ -227,8 +227,8 @@ def own_usage(records, used):
     links, entities = {}, {}
     for document, (text, concept_id) in enumerate(used):
         name, entity = records.name_index(text), records.entity_index(concept_id)
-        bearers = records.name_entities[records.links_of(name)]
-        links[document, int(records.name_offsets[name] + bearers.tolist().index(entity))] = 1
+        own = records.links_of(name)
+        links[document, own.start + records.name_entities[own].tolist().index(entity)] = 1
         entities[document, entity] = 1
     return OwnUsage(
         np.arange(len(used)),
