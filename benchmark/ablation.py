@@ -1,23 +1,21 @@
 """What each part of this project's linker is worth: rows with one thing turned off."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from wasabi import MarkdownRenderer, msg
 
+from spacy_metric_el.encoding.feeding import feeding_pipes
 from spacy_metric_el.evaluation.report import write_metrics
 from spacy_metric_el.ranking.document import DOCUMENT_FEATURES
-from spacy_metric_el.ranking.features import FEATURES
 from spacy_metric_el.ranking.prototypes import PROTOTYPE_FEATURES
-from spacy_metric_el.ranking.ranker import EVIDENCE, CandidateRanker
 from spacy_metric_el.ranking.wording import WORDING_FEATURES
-from spacy_metric_el.training import fit_ranker as fit_room
+from spacy_metric_el.training.fit_ranker import fit_ranker
 
 from . import options
 from .errors import BenchmarkError, Errors
@@ -73,7 +71,7 @@ class Ablation:
         disabled = [] if self.detects else detectors(nlp)
         try:
             linker.cfg.update(self.cfg)
-            with nlp.select_pipes(disable=disabled), hidden_evidence(self.evidence):
+            with nlp.select_pipes(disable=disabled):
                 yield
         finally:
             linker.cfg.update(before)
@@ -127,42 +125,11 @@ def ablations(config: Path) -> dict[str, Ablation]:
     }
 
 
-@contextmanager
-def hidden_evidence(names: Sequence[str]) -> Iterator[None]:
-    """Let rankers that are fitted in this context see 0 for some features, then and later.
-
-    names (Sequence[str]): Of the features.
-    """
-    hidden = np.asarray([EVIDENCE.index(name) for name in names], dtype=np.int64)
-    alone = hidden[hidden < len(FEATURES)]
-
-    class BlindRanker(CandidateRanker):
-        """Has some of the evidence zeroed."""
-
-        def features(self, *args: Any, **kwargs: Any) -> np.ndarray:
-            found = super().features(*args, **kwargs)
-            found[:, alone] = 0.0
-            return found
-
-        def _lend(self, *args: Any, **kwargs: Any) -> np.ndarray:
-            found = super()._lend(*args, **kwargs)
-            found[:, hidden] = 0.0
-            return found
-
-    before = fit_room.CandidateRanker
-    if len(hidden):
-        fit_room.CandidateRanker = BlindRanker  # type: ignore[misc]
-    try:
-        yield
-    finally:
-        fit_room.CandidateRanker = before  # type: ignore[misc]
-
-
 class RefittedRow:
     """A row with a trained encoder, whose ranker is fitted again with one thing off.
 
     row (LinkerRow): Trained.
-    get_examples (Callable | None): Returns the training documents; those of its config, if None.
+    get_examples (Callable): Returns the training documents.
     name (str): Of this row.
     ablation (Ablation): What is off; its context is that of training and linking.
     """
@@ -182,11 +149,12 @@ class RefittedRow:
         started = perf_counter()
         # The notes are those of this row alone.
         self.notes = self.row.notes = []
-        linker = self.row.linker
+        linker, ranker = self.row.linker, None
         if self.ablation.ranks:
-            linker.fit_ranker(self.row.nlp, self.get_examples)
-        else:
-            linker.set_ranker(None)
+            feeds = feeding_pipes(self.row.nlp, linker.model)
+            linked = linker.kb, linker.encoder, feeds, self.get_examples, linker.settings
+            ranker = fit_ranker(*linked, hidden=self.ablation.evidence)
+        linker.set_ranker(ranker)
         return Training(seconds=perf_counter() - started)
 
     def link(self, corpus: Any, *, top_k: int) -> list:

@@ -115,10 +115,7 @@ def link_long_forms(
     """
     if isinstance(row, LongFormReader):
         n_short = sum(bool(mention.long_form) for mention in gold.mentions)
-        found = row.link_with_long_forms(gold, top_k=row.depth)
-        if row.depth < TOP_K:
-            found = deepen(found, row.link_with_long_forms(gold, top_k=TOP_K))
-        return list(found), n_short
+        return list(row.link_with_long_forms(gold, top_k=TOP_K)), n_short
     expanded, numbers = expand_abbreviations(task.nlp, gold)
     on = list(off)
     if numbers:

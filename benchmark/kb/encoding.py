@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from spacy_metric_el.files import replaced_file
+from spacy_metric_el.geometry import unit_rows
 from spacy_metric_el.kb.index.buffers import row_buffer
 
 from ..errors import BenchmarkError, Errors
@@ -102,8 +103,7 @@ def all_rows(
 
 def cut(vectors: np.ndarray, width: int) -> np.ndarray:
     """RETURNS (np.ndarray): (n, width) float32, their first columns at unit length."""
-    vectors = np.asarray(vectors[:, :width], dtype=np.float32)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    return unit_rows(np.asarray(vectors[:, :width], dtype=np.float32))
 
 
 def encode_parts(

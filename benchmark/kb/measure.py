@@ -14,6 +14,7 @@ import faiss
 import numpy as np
 import srsly
 
+from spacy_metric_el.geometry import row_products
 from spacy_metric_el.kb import Entity, FaissKnowledgeBase
 from spacy_metric_el.kb.index.faiss_index import search_settings
 from spacy_metric_el.kb.index.postings import Postings, build_postings
@@ -174,7 +175,7 @@ def recall(vectors: np.ndarray, queries: np.ndarray, found: np.ndarray) -> dict[
     """
     similarities, nearest = exact_search(vectors, queries)
     first = np.asarray(vectors[found[: len(queries), 0]], dtype=np.float32)
-    as_near = np.einsum("ij,ij->i", queries, first) >= similarities[:, 0] - SAME
+    as_near = row_products(queries, first) >= similarities[:, 0] - SAME
     as_near &= found[: len(queries), 0] >= 0
     pairs = zip(nearest, found, strict=False)
     shares = [len(np.intersect1d(a, b)) / len(a) for a, b in pairs]

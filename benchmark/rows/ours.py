@@ -72,7 +72,7 @@ class LinkerRow:
             raise BenchmarkError(Errors.E409.format(path=source, pipes=", ".join(nlp.pipe_names)))
         self.nlp: Language = nlp
         self.linker: Any = pipes[0]
-        # More candidates are searched for in more rows, and are ranked otherwise.
+        # The speed is that of the pipeline as it is; more candidates stand behind these.
         self.depth = min(TOP_K, self.linker.cfg["top_k"])
         if not detectors(nlp):
             nlp.add_pipe(DETECTOR, first=True)

@@ -97,21 +97,21 @@ def carry_vectors(
         return None
     first = encoded[0].require_vectors()
     # For each name of the new records: the knowledge base that has its vector, and the row.
-    giver = np.full(records.n_names, -1)
+    kb_of = np.full(records.n_names, -1)
     row_of = np.zeros(records.n_names, dtype=np.int64)
     for number, kb in enumerate(encoded):
         if kb.require_vectors().fingerprint != first.fingerprint:
             continue
         rows, names = _same_names(kb, records)
-        fresh = giver[names] < 0
-        giver[names[fresh]] = number
+        fresh = kb_of[names] < 0
+        kb_of[names[fresh]] = number
         row_of[names[fresh]] = rows[fresh]
-    names = np.flatnonzero(giver >= 0)
+    names = np.flatnonzero(kb_of >= 0)
     if not len(names):
         return None
     buffer = row_buffer(len(names), first.width - first.n_empty, work_folder)
     for number, kb in enumerate(encoded):
-        places = np.flatnonzero(giver[names] == number)
+        places = np.flatnonzero(kb_of[names] == number)
         for part in np.array_split(places, -(-len(places) // DECODED) or 1):
             rows = row_of[names[part]]
             buffer[part] = kb.require_vectors().decode(rows)[:, first.n_empty :]

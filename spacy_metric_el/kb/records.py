@@ -151,12 +151,7 @@ class Records:
         return spread(starts, self.name_offsets[names + 1] - starts)
 
     def bearers_of(self, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """List the entities that bear names.
-
-        names (np.ndarray): (n,) int, records of names.
-        RETURNS (tuple[np.ndarray, np.ndarray]): For each link its place among the names,
-            (m,) int64, and the entity, (m,) int32.
-        """
+        """RETURNS (tuple[np.ndarray, np.ndarray]): For each link of names, (n,) int, its place among them, (m,) int64, and the entity, (m,) int32."""
         owners, links = self.links_of_names(names)
         return owners, self.name_entities[links]
 

@@ -56,10 +56,6 @@ class Hits(NamedTuple):
     is_exact: np.ndarray
     is_near: np.ndarray
 
-    def take(self, places: np.ndarray) -> "Hits":
-        """RETURNS (Hits): Some of the hits."""
-        return Hits(*(values[places] for values in self))
-
 
 class OwnUsage(NamedTuple):
     """What the documents of training mentions contributed themselves to the counts.
@@ -183,15 +179,12 @@ def collect_candidates(
     # so that rows that were asked for beyond these change nothing.
     near, exact = hits.is_near[owners], hits.is_exact[owners]
     order = np.lexsort((~preferred, ~exact, -base, ~near, entities, mentions))
-    owners, entities, mentions, base = (
-        values[order] for values in (owners, entities, mentions, base)
-    )
     # The first link of each entity speaks for it; the others only say how many rows there were.
-    best = np.flatnonzero(starts_run(mentions, entities))
-    groups = np.append(best, len(order))
-    near, similarities = near[order], similarities[owners]
+    first = np.flatnonzero(starts_run(mentions[order], entities[order]))
+    best, groups = order[first], np.append(first, len(order))
+    near_similarities = np.where(near, similarities[owners], 0)
     written, long = (
-        segment_max(np.where(flags[owners] & near, similarities, 0), groups, 0.0)
+        segment_max(np.where(flags[owners], near_similarities, 0)[order], groups, 0.0)
         for flags in (hits.is_written, hits.is_long)
     )
     # A name may be the text and yet be found by the long form, so names are compared, not hits.
@@ -207,18 +200,18 @@ def collect_candidates(
         rows=hits.rows[owners[best]],
         names=names,
         base=base[best],
-        similarities=similarities[best],
+        similarities=similarities[owners[best]],
         written=written,
         long=long,
         is_written=is_written,
         is_long=is_long,
-        log_priors=log_priors[order][best],
-        link_counts=counts[order][best],
-        is_preferred=preferred[order][best],
-        n_rows=segment_sum(near.astype(np.float32), groups),
+        log_priors=log_priors[best],
+        link_counts=counts[best],
+        is_preferred=preferred[best],
+        n_rows=segment_sum(near[order].astype(np.float32), groups),
         is_near=near[best],
     )
-    ranks = (pairs.entities, ~pairs.is_preferred, ~exact[order][best], -pairs.base, ~pairs.is_near)
+    ranks = (pairs.entities, ~pairs.is_preferred, ~exact[best], -pairs.base, ~pairs.is_near)
     order = np.lexsort((*ranks, pairs.mentions))
     kept = order[pairs.places < limit]
     kept_pairs = pairs.take(kept)
@@ -266,26 +259,19 @@ def _falling(pairs: CandidateTable) -> np.ndarray:
     return np.where(pairs.is_near, pairs.base, np.minimum(pairs.base, highest))
 
 
-def sort_runs(
-    candidates: CandidateTable, scores: np.ndarray, limit: int
-) -> tuple[np.ndarray, np.ndarray]:
+def sort_runs(candidates: CandidateTable, scores: np.ndarray, limit: int) -> np.ndarray:
     """Sort the candidates of each mention, and keep the best.
 
     candidates (CandidateTable): The pairs.
     scores (np.ndarray): (p,) float32; equals stay in the order that they are in.
     limit (int): Candidates to keep of each mention.
-    RETURNS (tuple[np.ndarray, np.ndarray]): (k,) int64, the pairs that are kept, and
-        (n + 1,) int64, the offsets of the runs that they form.
+    RETURNS (np.ndarray): (k,) int64, the pairs that are kept, run after run.
     """
-    mentions = candidates.mentions
-    order = np.lexsort((-scores, mentions))
-    kept = order[candidates.places < limit]
-    return kept, offsets_of(mentions[kept], len(candidates.offsets) - 1)
+    return np.lexsort((-scores, candidates.mentions))[candidates.places < limit]
 
 
 def join_candidates(parts: list[CandidateTable]) -> CandidateTable:
     """RETURNS (CandidateTable): The runs of several tables, one table after the other."""
-    starts = offsets_of_lengths([part.offsets[-1] for part in parts])
-    offsets = [part.offsets[:-1] + start for part, start in zip(parts, starts, strict=False)]
+    offsets = offsets_of_lengths(np.concatenate([np.diff(part.offsets) for part in parts]))
     columns = (np.concatenate(values) for values in zip(*(part[1:] for part in parts), strict=True))
-    return CandidateTable(np.concatenate([*offsets, starts[-1:]]), *columns)
+    return CandidateTable(offsets, *columns)

@@ -15,7 +15,7 @@ DOCUMENT_FEATURES = ("elsewhere_max", "elsewhere_sum")
 def document_evidence(
     documents: np.ndarray, groups: np.ndarray, entities: np.ndarray, probabilities: np.ndarray
 ) -> np.ndarray:
-    """Let the mentions of a document lend each other their evidence.
+    """Look how probable a candidate is for the other mentions of the document.
 
     Mentions of the same text count once, or a frequent text would confirm itself.
     Sorting is all it takes: p log p time for p pairs, whatever the length of a document.

@@ -7,14 +7,7 @@ import numpy as np
 from thinc.api import Adam, Linear, Model, Relu, add, chain, use_ops, warmup_linear, zero_init
 from tqdm import tqdm
 
-from ..segments import (
-    offsets_of_lengths,
-    over_runs,
-    segment_max,
-    segment_softmax,
-    segment_sum,
-    spread,
-)
+from ..segments import offsets_of_lengths, segment_max, segment_softmax, segment_sum, spread
 
 
 class ScorerSettings(NamedTuple):
@@ -178,12 +171,13 @@ def listwise_loss(
     RETURNS (tuple[float, np.ndarray, np.ndarray]): The loss, summed over mentions, and
         its gradients, (p,) and (n,).
     """
+    lengths = np.diff(offsets)
     p = segment_softmax(pair_logits, offsets, nil_logits)
     p_nil = 1.0 - segment_sum(p, offsets)
     right = segment_sum(np.where(is_right, p, 0.0), offsets)
     is_linked = segment_max(is_right, offsets, False)
     target = np.where(is_linked, right, p_nil)
-    share = np.where(is_right, p, 0.0) / over_runs(np.maximum(right, 1e-12), offsets)
+    share = np.where(is_right, p, 0.0) / np.repeat(np.maximum(right, 1e-12), lengths)
     d_pairs = (p - share).astype(np.float32)
     d_nil = (p_nil - ~is_linked).astype(np.float32)
     return float(-np.log(np.maximum(target, 1e-12)).sum()), d_pairs, d_nil

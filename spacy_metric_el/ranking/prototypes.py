@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..geometry import row_cosines
-from ..segments import offsets_of_lengths, segment_max, segment_sum, spread
+from ..segments import offsets_of_lengths, places_of, segment_max, segment_sum, spread
 from .counts import PairCounts, count_pairs
 
 PROTOTYPE_FEATURES = ("nearest_prototype", "mean_prototype", "has_prototype")
@@ -175,9 +175,9 @@ def _compare(
     # those with several need their sums added up.
     means = cosines[offsets[:-1]] * alive[offsets[:-1]]
     several = np.flatnonzero(lengths[having] > 1)
-    parts, places = spread(offsets[several], lengths[having][several])
-    part_offsets = np.searchsorted(parts, np.arange(len(several) + 1))
-    whole = segment_sum(sums[places], part_offsets)
+    sizes_of_several = lengths[having][several]
+    places = places_of(offsets[several], sizes_of_several)
+    whole = segment_sum(sums[places], offsets_of_lengths(sizes_of_several))
     means[several] = row_cosines(vectors[mentions[several]], whole)
     out[having, 0] = segment_max(cosines, offsets, -1.0) * any_alive
     out[having, 1] = means * any_alive

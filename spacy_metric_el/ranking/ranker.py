@@ -1,10 +1,10 @@
 """The ranker: from the evidence for candidates to calibrated probabilities.
 
 Two scorers, one after the other. The first judges each mention alone. What it finds
-probable is lent to the other mentions of the document, and the second judges with that.
+probable is evidence for the other mentions of the document, with which the second judges.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -132,13 +132,13 @@ class CandidateRanker:
         judged = candidates.take(places)
         with stage("evidence"):
             features = self.features(judged, channels[places], mentions)
-        evidence = self._lend(features, judged, mentions)
+        evidence = self._with_document_features(features, judged, mentions)
         # Below all probabilities, and in the order that they came in.
         scores = -1.0 - candidates.places.astype(np.float32)
         with stage("scorers"):
             scores[places] = self.together.probabilities(evidence, judged.offsets)
-        order, offsets = sort_runs(candidates, scores, top_k)
-        return candidates.take(order, offsets), np.maximum(scores[order], 0.0)
+        order = sort_runs(candidates, scores, top_k)
+        return candidates.take(order), np.maximum(scores[order], 0.0)
 
     def fit(
         self,
@@ -148,6 +148,7 @@ class CandidateRanker:
         is_right: np.ndarray,
         own: Own,
         *,
+        hidden: Sequence[str] = (),
         progress: bool = False,
     ) -> float:
         """Fit both scorers to training mentions, each judged as one of a new document.
@@ -157,32 +158,37 @@ class CandidateRanker:
         mentions (MentionTable): The mentions, all of a document together.
         is_right (np.ndarray): (p,) bool, whether the candidate is a gold one.
         own (Own): What to leave out.
+        hidden (Sequence[str]): Names of evidence that gets no weight, to measure its worth.
         progress (bool): Whether to show progress bars.
         RETURNS (float): The last loss of the second scorer, in nats a mention.
         """
         # From all candidates: one that had learned from near ones alone was less often right.
         features = self.features(candidates, channels, mentions, own)
+        # What never varies has no weight, whatever it is later.
+        features[:, np.isin(FEATURES, list(hidden))] = 0.0
         offsets = candidates.offsets
         self.alone.fit(features, offsets, is_right, self.settings, progress=progress)
-        evidence = self._lend(features, candidates, mentions)
+        evidence = self._with_document_features(features, candidates, mentions)
+        evidence[:, np.isin(EVIDENCE, list(hidden))] = 0.0
         loss = self.together.fit(evidence, offsets, is_right, self.settings, progress=progress)
         # As they are saved, or a pipeline would rank otherwise once it was loaded.
         halved = self.prototypes.sums.astype(np.float16).astype(np.float32)
         self.prototypes = self.prototypes._replace(sums=halved)
         return loss
 
-    def _lend(
+    def _with_document_features(
         self, features: np.ndarray, candidates: CandidateTable, mentions: MentionTable
     ) -> np.ndarray:
+        """RETURNS (np.ndarray): (p, len(EVIDENCE)) float32, the evidence of each mention alone, and that of its document."""
         with stage("scorers"):
             probabilities = self.alone.probabilities(features, candidates.offsets)
         with stage("evidence of the document"):
             groups = _number(normalise_name(text) for text in mentions.long)
             owners = candidates.mentions
-            lent = document_evidence(
+            found = document_evidence(
                 mentions.documents[owners], groups[owners], candidates.entities, probabilities
             )
-        return np.concatenate((features, lent), axis=1)
+        return np.concatenate((features, found), axis=1)
 
     def to_dict(self) -> dict[str, Any]:
         """RETURNS (dict[str, Any]): All that was learned. Entities are named by concept ids, so that it fits the vocabulary when that is built again."""

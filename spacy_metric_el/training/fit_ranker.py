@@ -65,6 +65,7 @@ def fit_ranker(
     get_examples: Callable[[], Iterable[Example]],
     settings: LinkerSettings,
     *,
+    hidden: Sequence[str] = (),
     progress: bool = False,
 ) -> CandidateRanker:
     """Learn from annotated documents what evidence is worth.
@@ -79,6 +80,7 @@ def fit_ranker(
     get_examples (Callable[[], Iterable[Example]]): Returns the training corpus; called
         twice, and read as a stream.
     settings (LinkerSettings): Those of the linker.
+    hidden (Sequence[str]): Names of evidence that gets no weight, to measure its worth.
     progress (bool): Whether to show progress bars.
     RETURNS (CandidateRanker): Fitted.
     RAISES (MetricELError): E012 if no mention has a concept of the knowledge base.
@@ -99,7 +101,7 @@ def fit_ranker(
             bar.update(len(docs))
     if not any(known for batch in batches for known in batch.gold):
         raise MetricELError(Errors.E012.format(name=encoder.upstream.component_name))
-    return _fit(kb.records, batches, settings, progress=progress)
+    return _fit(kb.records, batches, settings, hidden=hidden, progress=progress)
 
 
 def _read_batch(
@@ -137,7 +139,12 @@ def _read_batch(
 
 
 def _fit(
-    records: Records, batches: Sequence[_Batch], settings: LinkerSettings, *, progress: bool
+    records: Records,
+    batches: Sequence[_Batch],
+    settings: LinkerSettings,
+    *,
+    hidden: Sequence[str],
+    progress: bool,
 ) -> CandidateRanker:
     everything = join_tables([batch.table for batch in batches])
     gold = [entities for batch in batches for entities in batch.gold]
@@ -169,7 +176,7 @@ def _fit(
     ranker = CandidateRanker(
         records, prototypes, learn_labels(entities, labels, records.n_entities)
     )
-    ranker.fit(candidates, channels, table, is_right, own, progress=progress)
+    ranker.fit(candidates, channels, table, is_right, own, hidden=hidden, progress=progress)
     return ranker
 
 
@@ -178,9 +185,9 @@ def _links(records: Records, text: str, entities: Sequence[int]) -> list[int]:
     name = records.name_index(text)
     if name < 0:
         return []
-    start, end = records.name_offsets[name : name + 2]
-    bearers = records.name_entities[start:end].tolist()
-    return [int(start) + bearers.index(entity) for entity in entities if entity in bearers]
+    links = records.links_of(name)
+    bearers = records.name_entities[links].tolist()
+    return [links.start + bearers.index(entity) for entity in entities if entity in bearers]
 
 
 def _flatten(gold: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ from spacy.training import Example
 from benchmark.results import read_predictions
 from benchmark.rows.ours import OursRow
 from benchmark.runner import run_row
+from benchmark.task import TOP_K
 from spacy_metric_el.errors import MetricELError
 
 from ..util import make_kb, make_nlp
@@ -25,6 +26,15 @@ def test_links(pipeline, task, dev):
     found = row.link(dev, top_k=5)
     assert [candidates[0][0] for candidates in found[:3]] == ["C03", "C08", "C01"]
     assert all(len(candidates) == 5 for candidates in found)
+
+
+def test_more_candidates_change_none_of_the_first(pipeline, task, dev):
+    row = OursRow(str(pipeline))
+    row.train(task)
+    for link in (row.link, row.link_with_long_forms):
+        shallow, deep = link(dev, top_k=row.depth), link(dev, top_k=TOP_K)
+        assert shallow == [candidates[: row.depth] for candidates in deep]
+    assert row.depth < TOP_K
 
 
 def test_missing_pipeline(tmp_path, task):

@@ -227,8 +227,8 @@ def own_usage(records, used):
     links, entities = {}, {}
     for document, (text, concept_id) in enumerate(used):
         name, entity = records.name_index(text), records.entity_index(concept_id)
-        bearers = records.name_entities[records.links_of(name)]
-        links[document, int(records.name_offsets[name] + bearers.tolist().index(entity))] = 1
+        own = records.links_of(name)
+        links[document, own.start + records.name_entities[own].tolist().index(entity)] = 1
         entities[document, entity] = 1
     return OwnUsage(
         np.arange(len(used)),
@@ -290,7 +290,7 @@ def test_sorting_runs_equals_sorting_each_one(search, limit, data):
     pairs = collect_candidates(make_hits(found), records, N_MENTIONS, limit=9, prior_weight=0.3)
     n = len(pairs.entities)
     scores = data.draw(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=n, max_size=n))
-    kept = pairs.take(*sort_runs(pairs, np.asarray(scores, dtype=np.float32), limit))
+    kept = pairs.take(sort_runs(pairs, np.asarray(scores, dtype=np.float32), limit))
     remaining = iter(scores)
     for run, found_run in zip(runs_of(pairs), runs_of(kept), strict=True):
         score_of = dict(zip(run, islice(remaining, len(run)), strict=True))

@@ -6,6 +6,7 @@ import srsly
 
 from spacy_metric_el.kb.entity import Entity
 from spacy_metric_el.ranking import ranker as ranker_module
+from spacy_metric_el.ranking.document import DOCUMENT_FEATURES
 from spacy_metric_el.ranking.features import FEATURES
 from spacy_metric_el.ranking.labels import EntityLabels
 from spacy_metric_el.ranking.listwise import ScorerSettings
@@ -62,14 +63,14 @@ def by_document(seed, n_each=4, first=0):
     ]
 
 
-def fit(mentions, settings=SETTINGS):
+def fit(mentions, settings=SETTINGS, hidden=()):
     """RETURNS (tuple): A ranker that was fitted to mentions, and the loss."""
     records = records_of([*ENTITIES, NOISE], mentions)
     prototypes, labels, own = learn(mentions, records)
     candidates, channels = candidates_of(mentions, records, own)
     ranker = CandidateRanker(records, prototypes, labels, settings)
     right = is_right(mentions, candidates, records)
-    loss = ranker.fit(candidates, channels, table_of(mentions), right, own)
+    loss = ranker.fit(candidates, channels, table_of(mentions), right, own, hidden=hidden)
     return ranker, loss
 
 
@@ -116,6 +117,18 @@ def test_without_the_other_mention_the_document_does_not_tell():
     is_shared = np.asarray([m.text.startswith("shared") for m in asked])
     together, apart = (surprises(ranker, mentions)[is_shared] for mentions in (asked, alone))
     assert apart.mean() > 2 * together.mean()
+
+
+def test_hidden_evidence_does_not_tell():
+    hidden = (*DOCUMENT_FEATURES, "similarity")
+    ranker, _ = fit(by_document(seed=0), hidden=hidden)
+    for scorer in (ranker.alone, ranker.together):
+        seen = {name for name, scale in zip(EVIDENCE, scorer.scale, strict=False) if scale}
+        assert "written" in seen
+        assert not seen & set(hidden)
+    asked = by_document(seed=1)
+    alone = [m._replace(document=i) for i, m in enumerate(asked)]
+    assert (surprises(ranker, asked) == surprises(ranker, alone)).all()
 
 
 def test_documents_are_kept_apart_wherever_their_mentions_stand():
