@@ -233,8 +233,9 @@ class FaissKnowledgeBase:
             raise FileNotFoundError("the folder holds another knowledge base by now")
         before = read_manifest(self.path)
         replaced = _vectors_folder(self.path, before)
-        if replaced.name != _folder_name(vectors) or not _is_readable(replaced):
-            name = _write_vectors_into(vectors, self.path)
+        name = _folder_name(vectors)
+        if replaced.name != name or not _is_readable(replaced):
+            write_vectors(vectors, self.path / name)
             # Writing takes long enough for another process to replace the whole folder.
             if not self._lies_there():
                 shutil.rmtree(self.path / name, ignore_errors=True)
