@@ -46,8 +46,10 @@ def over_runs(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 def starts_run(*keys: np.ndarray) -> np.ndarray:
     """RETURNS (np.ndarray): (p,) bool, whether any of the keys, (p,) each, differs from the one before; true for the first."""
-    starts = np.ones(len(keys[0]), dtype=bool)
-    starts[1:] = np.logical_or.reduce([key[1:] != key[:-1] for key in keys])
+    starts = np.zeros(len(keys[0]), dtype=bool)
+    starts[:1] = True
+    for key in keys:
+        starts[1:] |= key[1:] != key[:-1]
     return starts
 
 

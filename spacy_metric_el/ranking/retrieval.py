@@ -46,9 +46,9 @@ def retrieve(
     RETURNS (CandidateTable): `top_k` of each mention or `RANKED_CANDIDATES`, whichever is
         more, as far as they are found.
     """
-    texts = list(zip(mentions.table.long, mentions.table.written, strict=True))
     if own is not None or not vectors.n_empty:
         return _search_and_collect(records, vectors, mentions, settings, top_k=top_k, own=own)
+    texts = list(zip(mentions.table.long, mentions.table.written, strict=True))
     first: dict[tuple[str, str], int] = {}
     for place, pair in enumerate(texts):
         first.setdefault(pair, place)

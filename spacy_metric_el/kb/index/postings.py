@@ -7,7 +7,7 @@ words and whole names count as n-grams, too.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,7 @@ from zlib import crc32
 import numpy as np
 from tqdm import tqdm
 
-from ...segments import offsets_of_lengths, owners_of_lengths, places_of, starts_run
+from ...segments import offsets_of_lengths, owners_of_lengths, places_of
 from ...stages import stage
 from ...text import hash_ngrams, normalise_name
 from .buffers import scratch_array
@@ -128,7 +128,7 @@ def build_postings(
 
 def gather_rows(
     postings: Postings, texts: Sequence[str], limit: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Find the rows that share the most n-grams with each text, by weight.
 
     Rows are scored by the weights of the n-grams that they share with the text and that
@@ -137,21 +137,17 @@ def gather_rows(
     postings (Postings): The lists.
     texts (Sequence[str]): (n,) texts.
     limit (int): Rows for each text at most.
-    RETURNS (tuple[np.ndarray, np.ndarray, np.ndarray]): (n + 1,) int64, where the rows of
-        each text start and end, the rows, int64, rising for each text, and their scores,
-        float32.
+    YIELDS (tuple[np.ndarray, np.ndarray]): For each text the rows, (m,) int64, rising, and
+        their scores, (m,) float32.
     """
-    lengths, found = [], [np.zeros(0, dtype=np.int64)]
-    kept_scores = [np.zeros(0, dtype=np.float32)]
     for start in range(0, len(texts), TEXTS):
-        part = texts[start : start + TEXTS]
-        offsets, rows, scores = _score_rows(postings, part)
-        for first, last in pairwise(offsets.tolist()):
-            kept = first + best_places(scores[first:last], limit)
-            lengths.append(len(kept))
-            found.append(rows[kept])
-            kept_scores.append(scores[kept])
-    return offsets_of_lengths(lengths), np.concatenate(found), np.concatenate(kept_scores)
+        with stage("lists of n-grams"):
+            offsets, rows, scores = _score_rows(postings, texts[start : start + TEXTS])
+            kept = [
+                first + best_places(scores[first:last], limit)
+                for first, last in pairwise(offsets.tolist())
+            ]
+        yield from ((rows[places], scores[places]) for places in kept)
 
 
 def best_places(scores: np.ndarray, limit: int) -> np.ndarray:
@@ -221,7 +217,7 @@ def _score_rows(postings: Postings, texts: Sequence[str]) -> tuple[np.ndarray, .
     packed.sort()
     # Sorted, the weights of a text and row are a run: a difference of running sums adds them up.
     pairs = packed >> WEIGHT_BITS
-    last = np.flatnonzero(np.roll(starts_run(pairs), -1))
+    last = np.flatnonzero(np.append(pairs[1:] != pairs[:-1], np.ones(len(pairs[:1]), dtype=bool)))
     packed &= (1 << WEIGHT_BITS) - 1
     sums = np.diff(np.cumsum(packed)[last], prepend=0)
     pairs = pairs[last]

@@ -1,6 +1,6 @@
 """Row vectors: what one encoder made of a vocabulary. They belong to that encoder."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -122,31 +122,27 @@ class RowVectors:
         queries = queries[:, self.n_empty :]
         if texts is None or self.postings is None:
             return search_index(self.index, queries, k, near=near)
-        with stage("lists of n-grams"):
-            offsets, sharing, scores = gather_rows(self.postings, texts, COMPARED * k)
         with stage("comparing of rows"):
-            return self._compare_sharing(queries, offsets, sharing, scores, k=k, near=near)
+            sharing = gather_rows(self.postings, texts, COMPARED * k)
+            return self._compare_sharing(queries, sharing, k=k, near=near)
 
     def _compare_sharing(
         self,
         queries: np.ndarray,
-        offsets: np.ndarray,
-        sharing: np.ndarray,
-        scores: np.ndarray,
+        sharing: Iterable[tuple[np.ndarray, np.ndarray]],
         *,
         k: int,
         near: int,
     ) -> tuple[np.ndarray, np.ndarray]:
         similarities = np.full((len(queries), k), -np.inf, dtype=np.float32)
         found = np.full((len(queries), k), -1, dtype=np.int64)
-        for i, query in enumerate(queries):
-            rows = sharing[offsets[i] : offsets[i + 1]]
+        for i, (query, (rows, scores)) in enumerate(zip(queries, sharing, strict=True)):
             if not len(rows):
                 continue
             products = self._eight_bit_rows.compare(rows, query)
             if near < k:
                 # The rows that would be compared if no more than the near ones were asked for.
-                compared = best_places(scores[offsets[i] : offsets[i + 1]], COMPARED * near)
+                compared = best_places(scores, COMPARED * near)
                 first = compared[_best_first(products[compared], near)]
                 others = np.ones(len(rows), dtype=bool)
                 others[first] = False
@@ -165,6 +161,8 @@ class RowVectors:
 
     def rows_of(self, names: np.ndarray) -> np.ndarray:
         """RETURNS (np.ndarray): (n,) int64, the row of each name's record; -1 for one that has none, and for -1."""
+        # Of the same kind, or a search would make another copy of all names.
+        names = names.astype(self.names.dtype)
         places = np.minimum(np.searchsorted(self.names, names), max(self.n_rows - 1, 0))
         found = self.names[places] == names if self.n_rows else np.zeros(len(names), dtype=bool)
         return np.where(found, places, -1)

@@ -76,10 +76,10 @@ def test_rows_are_those_of_a_naive_loop(monkeypatch, limit, budget, longest):
     monkeypatch.setattr(postings_module, "LONGEST", longest)
     postings = postings_of(NAMES)
     texts = ["myocardial infarct", "cancers", "lung cancer", "xyz", "", "seizure", "12"]
-    offsets, rows, _ = gather_rows(postings, texts, limit)
-    assert len(offsets) == len(texts) + 1
-    for i, text in enumerate(texts):
-        mine = rows[offsets[i] : offsets[i + 1]].tolist()
+    gathered = list(gather_rows(postings, texts, limit))
+    assert len(gathered) == len(texts)
+    for text, (rows, _) in zip(texts, gathered, strict=True):
+        mine = rows.tolist()
         expected, scores = found_by_loop(NAMES, text, limit=limit, budget=budget, longest=longest)
         assert len(mine) == len(expected)
         assert mine == sorted(set(mine))
@@ -92,10 +92,11 @@ def test_rows_are_those_of_a_naive_loop(monkeypatch, limit, budget, longest):
 @settings(max_examples=60, deadline=None)
 def test_a_text_finds_its_own_row(names, other):
     postings = postings_of(names)
-    offsets, rows, _ = gather_rows(postings, [*names, other], len(names))
+    gathered = list(gather_rows(postings, [*names, other], len(names)))
+    assert len(gathered) == len(names) + 1
     for i, name in enumerate(names):
-        assert (i in rows[offsets[i] : offsets[i + 1]]) == bool(ngrams_of(name))
-    assert offsets[-1] == len(rows)
+        assert (i in gathered[i][0]) == bool(ngrams_of(name))
+    assert all(len(rows) == len(scores) for rows, scores in gathered)
 
 
 def test_lists_keep_the_shortest_texts(monkeypatch):
@@ -114,26 +115,26 @@ def test_a_name_of_frequent_words_finds_itself(monkeypatch):
     monkeypatch.setattr(postings_module, "BUDGET", 20)
     drugs, doses = ["codeine", "metformin", "aspirin", "heparin"], ["75 mg", "100 mg", "400 mg"]
     names = [f"{a} {x} {b} {y} capsule" for a in drugs for b in drugs for x in doses for y in doses]
-    offsets, rows, _ = gather_rows(postings_of(names), names, 8)
-    found = [i in rows[offsets[i] : offsets[i + 1]] for i in range(len(names))]
-    assert all(found)
+    gathered = list(gather_rows(postings_of(names), names, 8))
+    assert len(gathered) == len(names)
+    assert all(i in rows for i, (rows, _) in enumerate(gathered))
 
 
 def test_texts_are_taken_in_parts(monkeypatch):
     whole = postings_of(NAMES)
-    expected = gather_rows(whole, NAMES, 4)
+    expected = list(gather_rows(whole, NAMES, 4))
     monkeypatch.setattr(postings_module, "BLOCK", 3)
     monkeypatch.setattr(postings_module, "TEXTS", 2)
     parts = postings_of(NAMES)
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(a, b)
-    for a, b in zip(expected, gather_rows(parts, NAMES, 4), strict=True):
-        np.testing.assert_array_equal(a, b)
+    for wanted, found in zip(expected, gather_rows(parts, NAMES, 4), strict=True):
+        for a, b in zip(wanted, found, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_nothing_asked_nothing_found():
-    offsets, rows, _ = gather_rows(postings_of(NAMES), [], 4)
-    assert (offsets.tolist(), rows.tolist()) == ([0], [])
+    assert list(gather_rows(postings_of(NAMES), [], 4)) == []
 
 
 def test_postings_come_back_from_disk(tmp_path):
