@@ -202,7 +202,7 @@ class LinkerEncoder:
                 progress=progress,
                 workers=workers,
             )
-        self._held = _HeldVectors(weakref.ref(kb), probe(self.models()), found)
+        self._hold(kb, found)
         return found
 
     def open_kb(
@@ -227,10 +227,15 @@ class LinkerEncoder:
             if not _is_whole(stored, own, kb.records):
                 found = stored.fingerprint
                 raise MetricELError(Errors.E005.format(path=path, found=found, expected=own))
+            self._hold(kb, stored)
+            return kb
         vectors = self.vectors_of(kb, progress=progress, workers=workers)
         if vectors is not kb.vectors:
             _store_vectors(kb, vectors)
         return kb
+
+    def _hold(self, kb: "FaissKnowledgeBase", vectors: "RowVectors") -> None:
+        self._held = _HeldVectors(weakref.ref(kb), probe(self.models()), vectors)
 
     def _encode(
         self,

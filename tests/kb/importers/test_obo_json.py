@@ -12,48 +12,13 @@ from spacy_metric_el.kb.importers.obo_json import read_obo_json
 from spacy_metric_el.kb.importers.options import DEFAULTS, ReadOptions
 
 from ...util import write_file
+from .sources import OBO
 
 PURL = "http://purl.obolibrary.org/obo/"
 OBO_IN_OWL = "http://www.geneontology.org/formats/oboInOwl#"
 OWN_IDS = ReadOptions(id_prefix="")
-
-OBO = """format-version: 1.2
-default-namespace: human_phenotype
-
-[Term]
-id: HP:0000006
-name: Autosomal dominant inheritance
-def: "A mode of inheritance." [HPO:curators]
-synonym: "Autosomal dominant" EXACT []
-synonym: "Dominant form" RELATED []
-synonym: "Dominant with a twist" NARROW []
-synonym: "Inheritance" BROAD []
-xref: SNOMEDCT_US:263681008
-xref: UMLS:C0443147
-xref: UMLS:C1867440
-xref: https://example.org/1
-
-[Term]
-id: HP:0000007
-name: Dominant trait
-namespace: inheritance
-def: "Another definition." []
-xref: UMLS:C0443147
-
-[Term]
-id: HP:0000008
-name: Gone
-xref: UMLS:C0000001
-is_obsolete: true
-
-[Term]
-id: HP:0000009
-xref: UMLS:C0000002
-
-[Typedef]
-id: part_of
-name: part of
-"""
+NAMELESS = "\n[Term]\nid: HP:0000009\nxref: UMLS:C0000002\n"
+"""A term that is passed over."""
 
 
 def prop(name, val):
@@ -133,7 +98,7 @@ def test_a_term_gives_a_concept_per_cross_reference(tmp_path, name):
 
 @pytest.mark.parametrize("prefix", ["UMLS", "UMLS:", "SNOMEDCT_US", ""])
 def test_obo_and_its_json_give_the_same_entities(tmp_path, prefix):
-    obo = write(tmp_path / "hp.obo", OBO)
+    obo = write(tmp_path / "hp.obo", OBO + NAMELESS)
     path = write(tmp_path / "hp.json", GRAPH)
     entities = list(read_obo_json(path, ReadOptions(id_prefix=prefix)))
     assert entities == list(read_obo(obo, id_prefix=prefix)) != []
