@@ -73,19 +73,20 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def settings_tables() -> str:
     """RETURNS (str): A table of the linker's settings for each of their groups."""
-    from dataclasses import fields
-
-    from spacy_metric_el.settings import LinkerSettings, default_of
+    from spacy_metric_el.settings import LinkerSettings
 
     groups: dict[str, list[list[str]]] = {}
-    for setting in fields(LinkerSettings):
-        meta = setting.metadata
-        groups.setdefault(meta["group"], []).append(
+    for name, setting in LinkerSettings.model_fields.items():
+        bounds = [
+            next((getattr(part, side) for part in setting.metadata if hasattr(part, side)), None)
+            for side in ("ge", "le")
+        ]
+        groups.setdefault(setting.json_schema_extra["group"], []).append(
             [
-                f"`{setting.name}`",
-                f"`{json.dumps(default_of(setting))}`",
-                _range(meta["low"], meta["high"]),
-                meta["text"],
+                f"`{name}`",
+                f"`{json.dumps(setting.default)}`",
+                _range(*bounds),
+                setting.description,
             ]
         )
     return "\n\n".join(

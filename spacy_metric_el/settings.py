@@ -5,9 +5,10 @@ are all made of the fields of `LinkerSettings`.
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
-from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, Field, ValidationError
 
 from .errors import Errors, MetricELError
 
@@ -17,30 +18,14 @@ RETIRED = {"entity_rows": False}
 """Settings of earlier versions, and the value that changes nothing: a config may still name them."""
 
 
-_KINDS: list[tuple[type, type, str]] = [
-    (bool, bool, "true or false"),
-    (int, Integral, "a whole number"),
-    (float, Real, "a number"),
-    # Settings that are off by default are numbers.
-    (type(None), Real, "a number"),
-    (str, str, "a string"),
-    (list, list, "a list"),
-]
-"""The type of a default, what a value must then be an instance of, and how that is called."""
-
-
 def _setting(
     default: Any, group: str, text: str, *, low: float | None = None, high: float | None = None
 ) -> Any:
-    metadata = {"group": group, "text": text, "low": low, "high": high}
-    if isinstance(default, list):
-        return field(default_factory=list, metadata=metadata)
-    return field(default=default, metadata=metadata)
+    return Field(default, description=text, ge=low, le=high, json_schema_extra={"group": group})
 
 
-@dataclass(frozen=True)
-class LinkerSettings:
-    """The settings of `metric_entity_linker`; the metadata of each field says what it means."""
+class LinkerSettings(BaseModel, frozen=True, extra="forbid", strict=True):
+    """The settings of `metric_entity_linker`; the description of each field says what it means."""
 
     # Linking
     threshold: float | None = _setting(
@@ -121,72 +106,31 @@ class LinkerSettings:
     )
 
 
-def default_of(setting: Field) -> Any:
-    """RETURNS (Any): The default of a field of `LinkerSettings`."""
-    if setting.default_factory is not MISSING:
-        return setting.default_factory()
-    return setting.default
-
-
-def default_settings() -> dict[str, Any]:
-    """RETURNS (dict[str, Any]): All settings with their defaults, as a config has them."""
-    return {setting.name: default_of(setting) for setting in fields(LinkerSettings)}
-
-
-def check_settings(name: str, settings: LinkerSettings) -> None:
-    """Check the kinds and ranges of settings.
-
-    name (str): Name of the linker.
-    settings (LinkerSettings): Its settings.
-    RAISES (MetricELError): E008 for the first one of another kind, or out of range.
-    """
-    for setting in fields(LinkerSettings):
-        value, default = getattr(settings, setting.name), default_of(setting)
-        # Where None is the default, it says that the setting is off.
-        if value is None and default is None:
-            continue
-        expected = _kind_missed(value, default) or _range_missed(value, setting)
-        if expected:
-            raise MetricELError(
-                Errors.E008.format(setting=setting.name, name=name, value=value, expected=expected)
-            )
-
-
-def _kind_missed(value: Any, default: Any) -> str | None:
-    """RETURNS (str | None): The kind of value that is wanted, if this one is of another."""
-    kind, words = next(
-        (kind, words) for example, kind, words in _KINDS if isinstance(default, example)
-    )
-    # True is a whole number for Python, and no setting of one.
-    is_flag = isinstance(value, bool)
-    return None if isinstance(value, kind) and is_flag == (kind is bool) else words
-
-
-def _range_missed(value: Any, setting: Field) -> str | None:
-    """RETURNS (str | None): The range of a setting, if a value is not in it."""
-    low, high = setting.metadata["low"], setting.metadata["high"]
-    # Said so that NaN is in no range.
-    if (low is None or value >= low) and (high is None or value <= high):
-        return None
-    return f"between {low} and {high}" if high is not None else f"{low} or more"
-
-
 def settings_from(name: str, cfg: Mapping[str, Any]) -> LinkerSettings:
     """Read settings, as they may have been changed at run time.
 
     name (str): Name of the linker.
     cfg (Mapping[str, Any]): The settings by name.
     RETURNS (LinkerSettings): Checked.
-    RAISES (MetricELError): E008 for a setting out of range, E016 for one that is not known.
+    RAISES (MetricELError): E008 for a setting of another kind or out of range, E016 for one
+        that is not known.
     """
-    known = {setting.name for setting in fields(LinkerSettings)}
-    for unknown in cfg.keys() - known:
-        raise MetricELError(
-            Errors.E016.format(setting=unknown, name=name, known=", ".join(sorted(known)))
-        )
-    settings = LinkerSettings(**cfg)
-    check_settings(name, settings)
-    return settings
+    # Numbers of numpy are none of Python's.
+    plain = {key: x.item() if isinstance(x, np.generic) else x for key, x in cfg.items()}
+    try:
+        return LinkerSettings(**plain)
+    except ValidationError as err:
+        wrong = err.errors()[0]
+        setting = str(wrong["loc"][0])
+        if setting not in LinkerSettings.model_fields:
+            known = ", ".join(sorted(LinkerSettings.model_fields))
+            message = Errors.E016.format(setting=setting, name=name, known=known)
+        else:
+            expected = wrong["msg"].removeprefix("Input should be ")
+            message = Errors.E008.format(
+                setting=setting, name=name, value=repr(cfg[setting]), expected=expected
+            )
+        raise MetricELError(message) from err
 
 
 def settings_changed(cfg: Mapping[str, Any], configured: LinkerSettings) -> Changes:
@@ -198,7 +142,7 @@ def settings_changed(cfg: Mapping[str, Any], configured: LinkerSettings) -> Chan
     """
     return {
         key: {"configured": value, "changed": cfg[key]}
-        for key, value in asdict(configured).items()
+        for key, value in configured.model_dump().items()
         if cfg[key] != value
     }
 
@@ -213,7 +157,7 @@ def restore_changes(
     changes (Mapping[str, Any]): What `settings_changed` listed when they were saved; those
         of retired settings are passed over.
     """
-    before = asdict(configured)
+    before = configured.model_dump()
     for key, values in changes.items():
         if key in before and before[key] == values["configured"]:
             cfg[key] = values["changed"]

@@ -3,15 +3,14 @@ installed plugin's factories whenever a pipeline is made."""
 
 import warnings
 from collections.abc import Callable
-from dataclasses import fields
 from inspect import Parameter, Signature, signature
-from typing import Any, get_type_hints
+from typing import Any
 
 from spacy.language import Language
 from thinc.api import Config, Model
 
 from ..errors import MetricELWarning, Warnings
-from ..settings import RETIRED, LinkerSettings, default_settings, settings_from
+from ..settings import RETIRED, LinkerSettings, settings_from
 from .linker import MetricEntityLinker
 
 DEFAULT_PARTS = """
@@ -39,10 +38,9 @@ subword_features = true
 def _with_signature(make: Callable) -> Callable:
     """Let a function that takes any settings say which: spaCy reads from its signature what a config may hold."""
     given = [p for p in signature(make).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    types = get_type_hints(LinkerSettings)
     settings = [
-        Parameter(setting.name, Parameter.KEYWORD_ONLY, annotation=types[setting.name])
-        for setting in fields(LinkerSettings)
+        Parameter(setting, Parameter.KEYWORD_ONLY, annotation=field.annotation)
+        for setting, field in LinkerSettings.model_fields.items()
     ]
     retired = [
         Parameter(name, Parameter.KEYWORD_ONLY, annotation=Any, default=value)
@@ -56,7 +54,7 @@ def _with_signature(make: Callable) -> Callable:
     "metric_entity_linker",
     assigns=["token.ent_kb_id", "span._.kb_ents"],
     requires=["doc.ents", "token.ent_iob", "token.ent_type"],
-    default_config={**default_settings(), **Config().from_str(DEFAULT_PARTS)},
+    default_config={**LinkerSettings().model_dump(), **Config().from_str(DEFAULT_PARTS)},
     default_score_weights={
         "el_acc": 1.0,
         "el_acc_in_kb": None,

@@ -3,7 +3,6 @@
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -74,7 +73,7 @@ class MetricEntityLinker(TrainablePipe):
         self.vocab = vocab
         self.model = model
         self.name = name
-        self.cfg = asdict(settings or LinkerSettings())
+        self.cfg = (settings or LinkerSettings()).model_dump()
         # As the config says; settings that differ from it are saved.
         self._configured = self.settings
         self.loss = loss

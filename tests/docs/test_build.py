@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import walk_packages
@@ -35,7 +34,7 @@ def page(site, name):
 def test_settings_are_listed(site):
     text = page(site, "settings")
     assert "<!-- settings -->" not in text
-    assert [x.name for x in fields(LinkerSettings) if f"<code>{x.name}</code>" not in text] == []
+    assert [x for x in LinkerSettings.model_fields if f"<code>{x}</code>" not in text] == []
 
 
 def test_messages_are_listed(site):

@@ -5,7 +5,6 @@ import re
 import shlex
 import subprocess
 import sys
-from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,7 +31,7 @@ COMMANDS = [(block, words) for block in BASH for words in commands_of(block)]
 RUN_ON = "commands.md"
 """The page whose commands run; those of other pages are read by the program that they name."""
 
-SETTINGS = {setting.name for setting in fields(LinkerSettings)}
+SETTINGS = set(LinkerSettings.model_fields)
 
 CORPUS = """\
 10|t|A bad cold and a heart attack.

@@ -11,7 +11,7 @@ from thinc.config import ConfigValidationError
 from spacy_metric_el.errors import MetricELError, MetricELWarning
 from spacy_metric_el.pipeline.factory import make_metric_entity_linker
 from spacy_metric_el.pipeline.linker import MetricEntityLinker
-from spacy_metric_el.settings import RETIRED, LinkerSettings, default_settings
+from spacy_metric_el.settings import RETIRED, LinkerSettings
 from spacy_metric_el.training.losses import PrototypeTriplet
 
 from ..util import LINKER, OWN_TOK2VEC, encoder_config, make_nlp
@@ -31,7 +31,9 @@ def test_the_default_config_makes_the_linker():
 def test_the_default_config_is_the_settings_and_three_blocks():
     meta = Language.get_factory_meta(LINKER)
     blocks = {"model", "loss", "scorer"}
-    assert {k: v for k, v in meta.default_config.items() if k not in blocks} == default_settings()
+    assert {
+        k: v for k, v in meta.default_config.items() if k not in blocks
+    } == LinkerSettings().model_dump()
     assert blocks <= set(meta.default_config)
     assert not set(RETIRED) & set(meta.default_config)
 
@@ -40,7 +42,7 @@ def test_a_filled_config_names_all_settings():
     nlp = make_nlp(top_k=3)
     filled = Config().from_str(nlp.config.to_str())["components"][LINKER]
     assert filled["top_k"] == 3
-    assert set(default_settings()) <= set(filled)
+    assert set(LinkerSettings().model_dump()) <= set(filled)
     # spaCy adds what the signature has; it asks for nothing.
     assert {key: filled[key] for key in RETIRED} == RETIRED
 
