@@ -1,7 +1,5 @@
 """From mentions to candidates: rows, cosines, and links with and without a ranker."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import spacy
@@ -62,7 +60,7 @@ def encode(linker, spans, text=TEXT):
 def find(linker, encoded, **kwargs):
     """RETURNS (CandidateTable): What `retrieve` finds; settings are those of the linker, changed."""
     changes = {key: kwargs.pop(key) for key in ("search_rows", "prior_weight") if key in kwargs}
-    settings = replace(linker.settings, **changes)
+    settings = linker.settings.model_copy(update=changes)
     return retrieve(linker.kb.records, linker.vectors, encoded, settings, **kwargs)
 
 
